@@ -1,0 +1,1 @@
+"""Turbodesk: a desktop program for local language models, around LMDeploy."""

@@ -1,0 +1,1 @@
+"""Plain values and arithmetic: no Qt, no input or output, no engine."""

@@ -1,0 +1,226 @@
+"""Every failure: a stable code, a sentence for the user, a suggested next step."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class FailureCode(StrEnum):
+    """Stable names of failures; they cross process borders and are stored with messages."""
+
+    CHECKPOINT_NOT_FOUND = "checkpoint_not_found"
+    CHECKPOINT_NOT_READABLE = "checkpoint_not_readable"
+    NOT_A_CHECKPOINT = "not_a_checkpoint"
+    CONFIG_BROKEN = "config_broken"
+    WEIGHTS_MISSING = "weights_missing"
+    WEIGHTS_BROKEN = "weights_broken"
+    PICKLE_WEIGHTS = "pickle_weights"
+    ARCHITECTURE_UNSUPPORTED = "architecture_unsupported"
+    TOKENIZER_BROKEN = "tokenizer_broken"
+
+    ENGINE_CONFIG_INVALID = "engine_config_invalid"
+    BACKEND_UNAVAILABLE = "backend_unavailable"
+    LOAD_FAILED = "load_failed"
+    LOAD_CANCELLED = "load_cancelled"
+    VIDEO_MEMORY_EXHAUSTED = "video_memory_exhausted"
+    HOST_MEMORY_EXHAUSTED = "host_memory_exhausted"
+    ENGINE_DIED = "engine_died"
+    ENGINE_NOT_READY = "engine_not_ready"
+    ENGINE_BROKE_PROTOCOL = "engine_broke_protocol"
+
+    PROMPT_TOO_LONG = "prompt_too_long"
+    REQUEST_INVALID = "request_invalid"
+    REQUEST_FAILED = "request_failed"
+    KV_CACHE_EXHAUSTED = "kv_cache_exhausted"
+
+    DISK_FULL = "disk_full"
+    STORAGE_NOT_WRITABLE = "storage_not_writable"
+    DATABASE_BROKEN = "database_broken"
+    DATABASE_TOO_NEW = "database_too_new"
+    DATABASE_BUSY = "database_busy"
+    ALREADY_OPEN = "already_open"
+
+    INTERNAL = "internal"
+
+
+class Action(StrEnum):
+    """What one click can do about a failure; the window turns it into a button."""
+
+    NONE = ""
+    CHOOSE_MODEL = "choose_model"
+    RELOAD = "reload"
+    CONTINUE = "continue"
+    NEW_CHAT = "new_chat"
+    RETRY_SAVE = "retry_save"
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """One failure, ready to be shown, stored, or sent between processes.
+
+    message: what happened, one sentence. next_step: what the user can do, one sentence.
+    action: the click that does it, if there is one. detail: text for the copyable box (log lines, traceback).
+    """
+
+    code: FailureCode
+    message: str
+    next_step: str
+    action: Action = Action.NONE
+    detail: str = ""
+
+
+class TurbodeskError(Exception):
+    """Carries a Failure through Python code."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.message} {failure.next_step}")
+        self.failure = failure
+
+
+_C, _A = FailureCode, Action
+
+# code -> (message, next step, action). Braces are filled from the keywords given to failure().
+_WORDS: dict[FailureCode, tuple[str, str, Action]] = {
+    _C.CHECKPOINT_NOT_FOUND: (
+        "There is no model folder at {path}.",
+        "Choose the folder that holds the model's config.json.",
+        _A.CHOOSE_MODEL,
+    ),
+    _C.CHECKPOINT_NOT_READABLE: (
+        "Turbodesk may not read {path}.",
+        "Give yourself read permission for the folder and its files, or choose another model.",
+        _A.CHOOSE_MODEL,
+    ),
+    _C.NOT_A_CHECKPOINT: (
+        "{path} is not a model folder: {reason}.",
+        "Choose the folder that holds config.json and the .safetensors files.",
+        _A.CHOOSE_MODEL,
+    ),
+    _C.CONFIG_BROKEN: (
+        "{file} of this model cannot be read: {reason}.",
+        "Download that file again, or choose another model.",
+        _A.CHOOSE_MODEL,
+    ),
+    _C.WEIGHTS_MISSING: (
+        "The model's weights are incomplete: {reason}.",
+        "Download the missing files, or choose another model.",
+        _A.CHOOSE_MODEL,
+    ),
+    _C.WEIGHTS_BROKEN: (
+        "The weights file {file} is damaged: {reason}.",
+        "Download that file again.",
+        _A.CHOOSE_MODEL,
+    ),
+    _C.PICKLE_WEIGHTS: (
+        "This model's weights are a pickle file ({file}), which can run any program when it is opened.",
+        "Use a copy of the model with .safetensors files.",
+        _A.CHOOSE_MODEL,
+    ),
+    _C.ARCHITECTURE_UNSUPPORTED: (
+        "No engine here can run the architecture {architecture}: {reason}.",
+        "Choose a model of another family; the engine's list of families is in LMDeploy's documentation.",
+        _A.CHOOSE_MODEL,
+    ),
+    _C.TOKENIZER_BROKEN: (
+        "The model's tokenizer or chat template cannot be used: {reason}.",
+        "Download the tokenizer files again, or choose another model.",
+        _A.CHOOSE_MODEL,
+    ),
+    _C.ENGINE_CONFIG_INVALID: (
+        "These load settings cannot work: {reason}.",
+        "Change the setting and load again.",
+        _A.NONE,
+    ),
+    _C.BACKEND_UNAVAILABLE: (
+        "The engine {backend} cannot run here: {reason}.",
+        "Choose another engine, or leave the choice to Turbodesk.",
+        _A.NONE,
+    ),
+    _C.LOAD_FAILED: (
+        "The model could not be loaded: {reason}.",
+        "See the details, then load again or choose another model.",
+        _A.RELOAD,
+    ),
+    _C.LOAD_CANCELLED: ("Loading was stopped.", "Load the model again when you are ready.", _A.RELOAD),
+    _C.VIDEO_MEMORY_EXHAUSTED: (
+        "There was not enough video memory {when}.",
+        "Lower the cache ratio, use an int4 KV cache or a 4-bit model, or close other programs on the card.",
+        _A.RELOAD,
+    ),
+    _C.HOST_MEMORY_EXHAUSTED: (
+        "There was not enough memory in this machine {when}.",
+        "Close other programs or choose a smaller model.",
+        _A.RELOAD,
+    ),
+    _C.ENGINE_DIED: (
+        "The engine process stopped {when}: {reason}.",
+        "Start it again; what was written so far is kept.",
+        _A.RELOAD,
+    ),
+    _C.ENGINE_NOT_READY: ("No model is loaded.", "Load a model first.", _A.RELOAD),
+    _C.ENGINE_BROKE_PROTOCOL: (
+        "The engine process sent something that is not a message: {reason}.",
+        "It was stopped to be safe; start it again.",
+        _A.RELOAD,
+    ),
+    _C.PROMPT_TOO_LONG: (
+        "This conversation is too long for the model: {reason}.",
+        "Start a new chat, shorten the message, or load the model with a longer session length.",
+        _A.NEW_CHAT,
+    ),
+    _C.REQUEST_INVALID: ("The engine refused the request: {reason}.", "Change the message or its settings.", _A.NONE),
+    _C.REQUEST_FAILED: ("The reply failed: {reason}.", "Try again; the details say more.", _A.CONTINUE),
+    _C.KV_CACHE_EXHAUSTED: (
+        "The KV cache had no room left for this conversation.",
+        "Stop other replies, or load the model with a larger cache ratio or an int4 KV cache.",
+        _A.CONTINUE,
+    ),
+    _C.DISK_FULL: (
+        "The disk is full, so the conversation cannot be saved.",
+        "Free some space: the text is kept in this window and is saved as soon as there is room.",
+        _A.RETRY_SAVE,
+    ),
+    _C.STORAGE_NOT_WRITABLE: (
+        "Turbodesk cannot write to {path}: {reason}.",
+        "Make the folder writable, or start with --data-dir and another folder.",
+        _A.RETRY_SAVE,
+    ),
+    _C.DATABASE_BROKEN: (
+        "The conversation database {path} is damaged: {reason}.",
+        "It was left as it is; restore it from the backup beside it, or start with --data-dir and an empty folder.",
+        _A.NONE,
+    ),
+    _C.DATABASE_TOO_NEW: (
+        "The conversations were saved by a newer Turbodesk (schema {found}, this one knows {known}).",
+        "Use the newer version, or start with --data-dir and another folder.",
+        _A.NONE,
+    ),
+    _C.DATABASE_BUSY: (
+        "Another program holds the conversation database.",
+        "Close the program that has it open: the text is kept in this window and saved afterwards.",
+        _A.RETRY_SAVE,
+    ),
+    _C.ALREADY_OPEN: (
+        "Turbodesk is already open on these conversations ({holder}).",
+        "Use that window, or start a second one with --data-dir and another folder.",
+        _A.NONE,
+    ),
+    _C.INTERNAL: ("Something went wrong inside Turbodesk: {reason}.", "Copy the details into a bug report.", _A.NONE),
+}
+
+
+def failure(code: FailureCode, *, detail: str = "", **facts: object) -> Failure:
+    """Build the Failure for a code.
+
+    facts fill the braces of the code's sentence (KeyError when one is missing: a programming error).
+    """
+    message, next_step, action = _WORDS[code]
+    return Failure(
+        code=code, message=message.format(**facts), next_step=next_step.format(**facts), action=action, detail=detail
+    )
+
+
+def error(code: FailureCode, *, detail: str = "", **facts: object) -> TurbodeskError:
+    """The same as an exception, to be raised."""
+    return TurbodeskError(failure(code, detail=detail, **facts))

@@ -1,0 +1,120 @@
+"""A request for text, the events that answer it, and its statistics."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from desktop.domain.errors import Failure
+
+Role = Literal["system", "user", "assistant"]
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    """One turn as the engine sees it."""
+
+    role: Role
+    content: str
+
+
+class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
+    """How the next token is drawn. Field names and meanings follow LMDeploy's GenerationConfig.
+
+    temperature 0 means greedy decoding; then top_p, top_k, min_p, repetition_penalty and seed have no effect.
+    max_new_tokens None means until the context is full. top_k 0 means no limit.
+    """
+
+    max_new_tokens: int | None = None
+    temperature: float = 0.7
+    top_p: float = 0.95
+    top_k: int = 40
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+    def problems(self) -> list[str]:
+        """What is out of range, in words; empty when all is well."""
+        found = []
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            found.append("max new tokens must be at least 1")
+        if not 0 <= self.temperature <= 2:
+            found.append("temperature must be between 0 and 2")
+        if not 0 < self.top_p <= 1:
+            found.append("top-p must be above 0 and at most 1")
+        if not 0 <= self.top_k <= 1024:
+            found.append("top-k must be between 0 and 1024")
+        if not 0 <= self.min_p <= 1:
+            found.append("min-p must be between 0 and 1")
+        if not 0 < self.repetition_penalty <= 2:
+            found.append("repetition penalty must be above 0 and at most 2")
+        if self.seed is not None and not 0 <= self.seed < 2**63:
+            found.append("the seed must be between 0 and 2^63 - 1")
+        if any(not word for word in self.stop):
+            found.append("a stop word must not be empty")
+        return found
+
+
+class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One reply to generate. request_id is unique for the life of an engine.
+
+    When the last message is the assistant's, the reply goes on from its text.
+    """
+
+    request_id: str
+    messages: tuple[ChatMessage, ...]
+    params: SamplingParams = SamplingParams()
+
+
+class FinishReason(StrEnum):
+    """Why a reply ended; LMDeploy's words."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    ABORT = "abort"
+
+
+class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Measured where the engine runs. Times in seconds, counts in tokens."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+    time_to_first_token: float = 0.0
+    duration: float = 0.0
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Decoding speed: tokens after the first over the time since the first; 0 when not measurable."""
+        decoding = self.duration - self.time_to_first_token
+        if self.completion_tokens < 2 or decoding <= 0:
+            return 0.0
+        return (self.completion_tokens - 1) / decoding
+
+
+class TextDelta(msgspec.Struct, frozen=True, tag="text"):
+    """More text of a reply. tokens: how many tokens it stands for."""
+
+    request_id: str
+    text: str
+    tokens: int
+
+
+class GenerationFinished(msgspec.Struct, frozen=True, tag="finished"):
+    """The last event of a reply that ended by itself or was stopped."""
+
+    request_id: str
+    reason: FinishReason
+    stats: GenerationStats
+
+
+class GenerationFailed(msgspec.Struct, frozen=True, tag="failed"):
+    """The last event of a reply that could not go on. What was sent before stays valid."""
+
+    request_id: str
+    failure: Failure
+
+
+GenerationEvent = TextDelta | GenerationFinished | GenerationFailed

@@ -1,0 +1,1 @@
+"""Runs a checkpoint. asyncio, free of Qt."""

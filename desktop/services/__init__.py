@@ -1,0 +1,1 @@
+"""QObjects without widgets: the bridge between the Qt-free core and the window."""

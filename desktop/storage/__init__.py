@@ -1,0 +1,1 @@
+"""Conversations, settings and checkpoint folders on disk. Free of Qt."""

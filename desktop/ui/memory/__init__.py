@@ -1,0 +1,1 @@
+"""The memory gauge and, later, the Memory page."""
