@@ -65,7 +65,10 @@ class Engine(Protocol):
         ...
 
     async def cancel(self, request_id: str) -> None:
-        """Stop a request: its iterator ends with GenerationFinished(ABORT) at the next token. Unknown ids are ignored."""
+        """Stop a request: its iterator ends with GenerationFinished(ABORT) at the next token.
+
+        Unknown and finished ids are ignored.
+        """
         ...
 
     async def statistics(self) -> EngineStatistics:

@@ -1,0 +1,164 @@
+"""The child process's main: runs one engine and speaks the wire protocol on its standard streams.
+
+Started as `python -m desktop.engine.child ENGINE`. Frames come on stdin and leave on what was stdout; everything that
+libraries print goes to stderr. The process ends when its stdin closes, so that no orphan keeps video memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from typing import BinaryIO
+
+import msgspec
+
+from desktop.domain.errors import FailureCode, TurbodeskError, failure
+from desktop.domain.generation import GenerationEvent, GenerationFailed, GenerationRequest
+from desktop.engine import wire
+from desktop.engine.base import Engine
+from desktop.engine.coalescer import TextCoalescer
+
+SCRIPT_VARIABLE = "TURBODESK_SCRIPT"
+ORPHAN_GRACE_SECONDS = 2.0
+
+
+def make_engine(name: str) -> Engine:
+    """The engine called `name`: "lmdeploy", or "scripted" with its script as JSON in TURBODESK_SCRIPT."""
+    if name == "scripted":
+        from desktop.engine.scripted_engine import Script, ScriptedEngine
+
+        return ScriptedEngine(msgspec.json.decode(os.environ.get(SCRIPT_VARIABLE, "{}"), type=Script))
+    from desktop.engine.lmdeploy_engine import LMDeployEngine
+
+    return LMDeployEngine()
+
+
+class Child:
+    """Serves one engine until Close, the end of stdin, or a failed load."""
+
+    def __init__(self, engine: Engine, out: BinaryIO) -> None:
+        self._engine = engine
+        self._out = out
+        self._coalescer = TextCoalescer(self._send_events)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._over = asyncio.Event()
+
+    async def serve(self, reader: asyncio.StreamReader) -> None:
+        """Say hello, then answer messages until it is over."""
+        self._send(wire.Hello(os.getpid(), wire.PROTOCOL_VERSION))
+        reading = asyncio.create_task(self._read(reader))
+        await self._over.wait()
+        reading.cancel()
+        self._coalescer.close()
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        try:
+            while (message := await wire.read_to_child(reader)) is not None:
+                if isinstance(message, wire.Close):
+                    break
+                self._start(message)
+        except wire.FrameError as problem:
+            print(f"turbodesk: the window sent a bad frame: {problem}", file=sys.stderr)
+        finally:
+            self._over.set()
+
+    def _start(self, message: wire.ToChild) -> None:
+        if isinstance(message, wire.Load):
+            work = self._load(message)
+        elif isinstance(message, wire.Generate):
+            work = self._generate(message.request)
+        elif isinstance(message, wire.Cancel):
+            work = self._engine.cancel(message.request_id)
+        else:
+            work = self._read_statistics()
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _load(self, message: wire.Load) -> None:
+        try:
+            info = await self._engine.load(message.checkpoint, message.config, self._send)
+        except TurbodeskError as problem:
+            self._send(wire.LoadFailed(problem.failure))
+            self._over.set()
+            return
+        except Exception as problem:
+            detail = traceback.format_exc()
+            self._send(wire.LoadFailed(failure(FailureCode.LOAD_FAILED, reason=problem, detail=detail)))
+            self._over.set()
+            return
+        self._send(wire.Loaded(info))
+        if (gone := await self._engine.wait_stopped()) is not None:
+            self._send(wire.Stopped(gone))
+            self._over.set()
+
+    async def _generate(self, request: GenerationRequest) -> None:
+        try:
+            async for event in self._engine.generate(request):
+                self._coalescer.put(event)
+        except Exception as problem:
+            detail = traceback.format_exc()
+            broken = failure(FailureCode.REQUEST_FAILED, reason=problem, detail=detail)
+            self._coalescer.put(GenerationFailed(request.request_id, broken))
+
+    async def _read_statistics(self) -> None:
+        with contextlib.suppress(TurbodeskError):
+            self._send(wire.StatisticsRead(await self._engine.statistics()))
+
+    def _send_events(self, events: list[GenerationEvent]) -> None:
+        self._write(b"".join(wire.encode(event) for event in events))
+
+    def _send(self, message: wire.FromChild) -> None:
+        self._write(wire.encode(message))
+
+    def _write(self, data: bytes) -> None:
+        # A blocking write: when the window does not read, the engine waits. A window that is gone closes our stdin too.
+        with contextlib.suppress(BrokenPipeError):
+            self._out.write(data)
+            self._out.flush()
+
+
+async def _run(name: str, out: BinaryIO) -> None:
+    reader = asyncio.StreamReader(limit=2**20)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await Child(make_engine(name), out).serve(reader)
+
+
+def _end_when_orphaned() -> None:
+    """Wait for stdin to hang up; if the loop has not ended the process a moment later, end the whole group."""
+    poll = select.poll()
+    poll.register(0, 0)  # POLLHUP and POLLERR are always reported
+    poll.poll()
+    time.sleep(ORPHAN_GRACE_SECONDS)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def main() -> None:
+    """Take the real stdout for frames, then serve."""
+    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    threading.Thread(target=_end_when_orphaned, name="orphan-watch", daemon=True).start()
+    code = 0
+    try:
+        asyncio.run(_run(sys.argv[1] if len(sys.argv) > 1 else "lmdeploy", out))
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stderr.flush()
+    # Video memory comes back for certain only when the process ends, and native threads must not keep it alive.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

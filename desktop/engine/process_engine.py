@@ -1,0 +1,247 @@
+"""The Engine protocol with the engine in a child process: its crash costs the model, never the window."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+from desktop.domain.engine_config import EngineConfig
+from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
+from desktop.domain.generation import (
+    GenerationEvent,
+    GenerationFailed,
+    GenerationFinished,
+    GenerationRequest,
+    TextDelta,
+)
+from desktop.engine import wire
+from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
+from desktop.engine.crash_report import describe_crash
+
+# The steps of an unload, each with its time-out in seconds.
+CLOSE_SECONDS = 3.0
+TERMINATE_SECONDS = 2.0
+KILL_SECONDS = 10.0
+LOG_LINES = 400
+# Where `desktop` is imported from. Also the child's working folder, so that no library is picked up from the user's.
+_ROOT = Path(__file__).parents[2]
+LOG_LINE_BYTES = 4000
+
+
+class ProcessEngine:
+    """One child process, one load. engine: the name child.make_engine() knows.
+
+    environment: variables added to the child's. on_log: called with each line the child prints.
+    """
+
+    def __init__(
+        self,
+        engine: str = "lmdeploy",
+        environment: Mapping[str, str] | None = None,
+        on_log: Callable[[str], None] | None = None,
+    ) -> None:
+        self._command = (sys.executable, "-m", "desktop.engine.child", engine)
+        self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
+        self._on_log = on_log
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._process: asyncio.subprocess.Process | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._on_progress: Callable[[LoadProgress], None] = lambda progress: None
+        self._loaded: asyncio.Future[EngineInfo] | None = None
+        self._requests: dict[str, asyncio.Queue[GenerationEvent]] = {}
+        self._statistics: deque[asyncio.Future[EngineStatistics]] = deque()
+        self._gone = asyncio.Event()
+        self._failure: Failure | None = None
+        self._closing = False
+
+    @property
+    def log(self) -> list[str]:
+        """The last lines the child printed."""
+        return list(self._log)
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, once started."""
+        return self._process.pid if self._process else None
+
+    async def load(
+        self, checkpoint: str, config: EngineConfig, on_progress: Callable[[LoadProgress], None]
+    ) -> EngineInfo:
+        config.check()
+        self._on_progress = on_progress
+        self._loaded = asyncio.get_running_loop().create_future()
+        on_progress(LoadProgress("Starting the engine process"))
+        self._process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=self._environment,
+            cwd=_ROOT,
+            start_new_session=True,
+            limit=2**20,
+        )
+        log_task = asyncio.create_task(self._read_log())
+        self._tasks = [log_task, asyncio.create_task(self._read_frames(log_task))]
+        self._send(wire.Load(os.path.abspath(checkpoint), config))
+        try:
+            return await self._loaded
+        except BaseException:
+            await self.close()
+            raise
+
+    async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
+        if self._gone.is_set() or self._closing or self._loaded is None or not self._loaded.done():
+            problem = self._failure or failure(FailureCode.ENGINE_NOT_READY)
+            yield GenerationFailed(request.request_id, problem)
+            return
+        queue: asyncio.Queue[GenerationEvent] = asyncio.Queue()
+        self._requests[request.request_id] = queue
+        over = False
+        try:
+            try:
+                self._send(wire.Generate(request))
+            except ValueError as problem:
+                over = True
+                yield GenerationFailed(request.request_id, failure(FailureCode.REQUEST_INVALID, reason=problem))
+                return
+            while not over:
+                event = await queue.get()
+                over = not isinstance(event, TextDelta)
+                yield event
+        finally:
+            del self._requests[request.request_id]
+            if not over:
+                self._send(wire.Cancel(request.request_id))
+
+    async def cancel(self, request_id: str) -> None:
+        if request_id in self._requests:
+            self._send(wire.Cancel(request_id))
+
+    async def statistics(self) -> EngineStatistics:
+        if self._gone.is_set() or self._closing or self._loaded is None or not self._loaded.done():
+            raise error(FailureCode.ENGINE_NOT_READY)
+        answer: asyncio.Future[EngineStatistics] = asyncio.get_running_loop().create_future()
+        self._statistics.append(answer)
+        self._send(wire.ReadStatistics())
+        return await answer
+
+    async def wait_stopped(self) -> Failure | None:
+        await self._gone.wait()
+        return self._failure
+
+    async def close(self) -> None:
+        self._closing = True
+        process = self._process
+        if process is None:
+            self._gone.set()
+            return
+        self._send(wire.Close())
+        for ask, seconds in (
+            (None, CLOSE_SECONDS),
+            (signal.SIGTERM, TERMINATE_SECONDS),
+            (signal.SIGKILL, KILL_SECONDS),
+        ):
+            if ask is not None:
+                self._signal_group(ask)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), seconds)
+                break
+        self._signal_group(signal.SIGKILL)  # whatever the engine itself had started
+        for task in self._tasks:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(task), CLOSE_SECONDS)
+        if process.stdin is not None:
+            process.stdin.close()
+
+    def _send(self, message: wire.ToChild) -> None:
+        data = wire.encode(message)
+        if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(data)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        # The child leads its own session, so its process id names the group as long as any member lives.
+        assert self._process is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    async def _read_log(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        rest = b""
+        while chunk := await self._process.stderr.read(65536):
+            # Progress bars end their lines with a carriage return.
+            *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
+            if len(rest) > LOG_LINE_BYTES:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._take_log_line(line)
+        self._take_log_line(rest)
+
+    def _take_log_line(self, line: bytes) -> None:
+        text = line[:LOG_LINE_BYTES].decode("utf-8", "replace").rstrip()
+        if text:
+            self._log.append(text)
+            if self._on_log is not None:
+                self._on_log(text)
+
+    async def _read_frames(self, log_task: asyncio.Task[None]) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        said: Failure | None = None
+        try:
+            while (message := await wire.read_from_child(self._process.stdout)) is not None:
+                if isinstance(message, wire.LoadFailed | wire.Stopped):
+                    said = message.failure
+                else:
+                    self._take(message)
+        except wire.FrameError as problem:
+            said = failure(FailureCode.ENGINE_BROKE_PROTOCOL, reason=problem, detail="\n".join(self._log))
+            self._signal_group(signal.SIGKILL)
+        code = await self._process.wait()
+        with contextlib.suppress(TimeoutError):
+            # A grandchild may hold stderr open after the child is gone.
+            await asyncio.wait_for(asyncio.shield(log_task), CLOSE_SECONDS)
+        loading = self._loaded is not None and not self._loaded.done()
+        if said is None and not self._closing:
+            said = describe_crash(code, self.log, loading=loading)
+        self._end(said)
+
+    def _take(self, message: wire.FromChild) -> None:
+        if isinstance(message, TextDelta | GenerationFinished | GenerationFailed):
+            queue = self._requests.get(message.request_id)
+            if queue is not None:  # late events of a finished request are dropped
+                queue.put_nowait(message)
+        elif isinstance(message, LoadProgress):
+            self._on_progress(message)
+        elif isinstance(message, wire.Loaded):
+            if self._loaded is not None and not self._loaded.done():
+                self._loaded.set_result(message.info)
+        elif isinstance(message, wire.StatisticsRead) and self._statistics:
+            waiting = self._statistics.popleft()
+            if not waiting.done():
+                waiting.set_result(message.statistics)
+
+    def _end(self, reason: Failure | None) -> None:
+        """The child is gone: answer everything that waits for it."""
+        self._failure = None if self._closing and self._loaded_ok() else reason
+        told = reason or failure(FailureCode.LOAD_CANCELLED)
+        if self._loaded is not None and not self._loaded.done():
+            self._loaded.set_exception(TurbodeskError(told))
+            self._loaded.exception()  # a cancelled load() no longer asks
+        for request_id, queue in self._requests.items():
+            queue.put_nowait(GenerationFailed(request_id, reason or failure(FailureCode.ENGINE_NOT_READY)))
+        for waiting in self._statistics:
+            if not waiting.done():
+                waiting.set_exception(error(FailureCode.ENGINE_NOT_READY))
+        self._statistics.clear()
+        self._gone.set()
+
+    def _loaded_ok(self) -> bool:
+        return self._loaded is not None and self._loaded.done() and self._loaded.exception() is None

@@ -1,0 +1,140 @@
+"""The typed frames between the window's process and an engine's child process.
+
+A frame is a 4-byte big-endian length and a MessagePack body; the body is one of the messages below. A frame that does
+not decode is an error for the whole connection, never a guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+
+import msgspec
+
+from desktop.domain.engine_config import EngineConfig
+from desktop.domain.errors import Failure
+from desktop.domain.generation import GenerationFailed, GenerationFinished, GenerationRequest, TextDelta
+from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
+
+PROTOCOL_VERSION = 1
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+_LENGTH = struct.Struct(">I")
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """First message to the child: what to load."""
+
+    checkpoint: str
+    config: EngineConfig
+
+
+class Generate(msgspec.Struct, frozen=True, tag="generate"):
+    """Start a request; its events come back in any mix with those of others."""
+
+    request: GenerationRequest
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """Stop a request."""
+
+    request_id: str
+
+
+class ReadStatistics(msgspec.Struct, frozen=True, tag="read_statistics"):
+    """Ask for StatisticsRead; answers come in the order of the questions."""
+
+
+class Close(msgspec.Struct, frozen=True, tag="close"):
+    """End all requests, give the memory back, exit."""
+
+
+class Hello(msgspec.Struct, frozen=True, tag="hello"):
+    """First message of the child."""
+
+    pid: int
+    protocol: int
+
+
+class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
+    """The load succeeded."""
+
+    info: EngineInfo
+
+
+class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
+    """The load failed; the child exits after this."""
+
+    failure: Failure
+
+
+class StatisticsRead(msgspec.Struct, frozen=True, tag="statistics"):
+    """The answer to ReadStatistics."""
+
+    statistics: EngineStatistics
+
+
+class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
+    """The engine inside the child went by itself; the child exits after this."""
+
+    failure: Failure
+
+
+ToChild = Load | Generate | Cancel | ReadStatistics | Close
+FromChild = (
+    Hello
+    | LoadProgress
+    | Loaded
+    | LoadFailed
+    | TextDelta
+    | GenerationFinished
+    | GenerationFailed
+    | StatisticsRead
+    | Stopped
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_to_child: msgspec.msgpack.Decoder[ToChild] = msgspec.msgpack.Decoder(ToChild)
+_from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
+
+
+class FrameError(Exception):
+    """Bytes on the wire are not a frame of this protocol."""
+
+
+def encode(message: ToChild | FromChild) -> bytes:
+    """One message as a frame. ValueError when it is larger than MAX_FRAME_BYTES."""
+    body = _encoder.encode(message)
+    if len(body) > MAX_FRAME_BYTES:
+        raise ValueError(f"a message of {len(body)} bytes does not fit in a frame")
+    return _LENGTH.pack(len(body)) + body
+
+
+async def _read_body(reader: asyncio.StreamReader) -> bytes | None:
+    """The next frame's body; None at the end of the stream. FrameError when the stream ends inside a frame."""
+    try:
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        if length > MAX_FRAME_BYTES:
+            raise FrameError(f"a frame claims {length} bytes")
+        return await reader.readexactly(length)
+    except asyncio.IncompleteReadError as stop:
+        if stop.partial or stop.expected != _LENGTH.size:
+            raise FrameError("the stream ended inside a frame") from stop
+        return None
+
+
+async def read_from_child(reader: asyncio.StreamReader) -> FromChild | None:
+    """The child's next message; None at the end of the stream. Raises FrameError."""
+    body = await _read_body(reader)
+    try:
+        return None if body is None else _from_child.decode(body)
+    except msgspec.MsgspecError as error:
+        raise FrameError(str(error)) from error
+
+
+async def read_to_child(reader: asyncio.StreamReader) -> ToChild | None:
+    """The parent's next message; None at the end of the stream. Raises FrameError."""
+    body = await _read_body(reader)
+    try:
+        return None if body is None else _to_child.decode(body)
+    except msgspec.MsgspecError as error:
+        raise FrameError(str(error)) from error

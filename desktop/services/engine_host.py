@@ -1,0 +1,111 @@
+"""Owns the worker thread; the slots and signals through which the window uses the engine."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QObject, QThread, Signal, Slot
+
+from desktop.domain.engine_config import EngineConfig
+from desktop.domain.generation import (
+    GenerationEvent,
+    GenerationFailed,
+    GenerationFinished,
+    GenerationRequest,
+    TextDelta,
+)
+from desktop.services.engine_status import EngineState, EngineStatus
+from desktop.services.engine_worker import EngineWorker, MakeEngine, ReadCheckpoint
+
+
+class EngineHost(QObject):
+    """The engine as the GUI thread sees it.
+
+    Signals:
+        status_changed: an EngineStatus; the same as `status` from then on.
+        text_received: a TextDelta. generation_finished, generation_failed: the last event of a request.
+        log_received: a line of the engine's log.
+        stopped: shutdown() is complete.
+    """
+
+    status_changed = Signal(object)
+    text_received = Signal(object)
+    generation_finished = Signal(object)
+    generation_failed = Signal(object)
+    log_received = Signal(str)
+    stopped = Signal()
+
+    def __init__(self, make_engine: MakeEngine, read_checkpoint: ReadCheckpoint, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._status = EngineStatus()
+        self._thread = QThread()
+        self._thread.setObjectName("engine-worker")
+        self._worker = EngineWorker(make_engine, read_checkpoint)
+        self._worker.moveToThread(self._thread)
+        self._thread.started.connect(self._worker.run)
+        self._worker.finished.connect(self._thread.quit)
+        self._thread.finished.connect(self._on_thread_finished)
+        self._worker.status_changed.connect(self._on_status_changed)
+        self._worker.events_received.connect(self._on_events_received)
+        self._worker.log_received.connect(self.log_received)
+        self._shutting_down = False
+        self._thread.start()
+
+    @property
+    def status(self) -> EngineStatus:
+        """The last status received from the worker."""
+        return self._status
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a request would reach a model."""
+        return self._status.state is EngineState.READY
+
+    def load(self, path: str, config: EngineConfig) -> None:
+        """Load a checkpoint folder in place of what is loaded or loading."""
+        self._worker.post_load(path, config)
+
+    def reload(self) -> None:
+        """Load again what was asked for last; nothing when nothing was."""
+        if self._status.path:
+            self._worker.post_load(self._status.path, self._status.config)
+
+    @Slot()
+    def unload(self) -> None:
+        """Unload the model, or stop loading it."""
+        self._worker.post_unload()
+
+    def generate(self, request: GenerationRequest) -> None:
+        """Start a reply; it is answered by signals, also when nothing is loaded."""
+        self._worker.post_generate(request)
+
+    def cancel(self, request_id: str) -> None:
+        """Stop a reply."""
+        self._worker.post_cancel(request_id)
+
+    def shutdown(self) -> None:
+        """Begin to end the engine and the thread; `stopped` follows. May be called again."""
+        if not self._shutting_down:
+            self._shutting_down = True
+            self._worker.post_shutdown()
+
+    def wait(self, milliseconds: int) -> bool:
+        """Wait for the thread after shutdown(); whether it has ended."""
+        return self._thread.wait(milliseconds)
+
+    @Slot(object)
+    def _on_status_changed(self, status: EngineStatus) -> None:
+        self._status = status
+        self.status_changed.emit(status)
+
+    @Slot(object)
+    def _on_events_received(self, events: list[GenerationEvent]) -> None:
+        for event in events:
+            if isinstance(event, TextDelta):
+                self.text_received.emit(event)
+            elif isinstance(event, GenerationFinished):
+                self.generation_finished.emit(event)
+            elif isinstance(event, GenerationFailed):
+                self.generation_failed.emit(event)
+
+    @Slot()
+    def _on_thread_finished(self) -> None:
+        self.stopped.emit()

@@ -1,0 +1,193 @@
+"""Lives in a worker thread: runs one asyncio loop, one engine at a time, and emits what happens as signals."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import traceback
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+from PySide6.QtCore import QObject, Signal, Slot
+
+from desktop.domain.checkpoint import Checkpoint
+from desktop.domain.engine_config import EngineConfig
+from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
+from desktop.domain.generation import GenerationEvent, GenerationFailed, GenerationRequest
+from desktop.engine.base import Engine, LoadProgress
+from desktop.engine.coalescer import TextCoalescer
+from desktop.services.engine_status import EngineState, EngineStatus
+
+MakeEngine = Callable[[Callable[[str], None]], Engine]
+ReadCheckpoint = Callable[[str], Checkpoint]
+
+
+class EngineWorker(QObject):
+    """Runs engines. Methods called post_… may be called from any thread; everything else belongs to the loop's thread.
+
+    make_engine: builds an engine for one load, given where its log lines go.
+
+    Signals:
+        status_changed: an EngineStatus.
+        events_received: a list of GenerationEvent, at most one list a frame; order within a request is kept.
+        log_received: one line of the engine's log.
+        finished: run() has ended; the thread may quit.
+    """
+
+    status_changed = Signal(object)
+    events_received = Signal(object)
+    log_received = Signal(str)
+    finished = Signal()
+
+    def __init__(self, make_engine: MakeEngine, read_checkpoint: ReadCheckpoint) -> None:
+        super().__init__()
+        self._make_engine = make_engine
+        self._read_checkpoint = read_checkpoint
+        self._status = EngineStatus()
+        self._engine: Engine | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._stopping_life = False
+        self._replacing = False
+        self._switching: asyncio.Lock | None = None
+        self._requests: dict[str, asyncio.Task[None]] = {}
+        self._coalescer = TextCoalescer(self.events_received.emit)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._over: asyncio.Event | None = None
+        self._running = threading.Event()
+
+    @Slot()
+    def run(self) -> None:
+        """The thread's work: the asyncio loop, until post_shutdown()."""
+        asyncio.run(self._main())
+        self.finished.emit()
+
+    def post_load(self, path: str, config: EngineConfig) -> None:
+        """Load a checkpoint; what was loaded or loading before is ended first."""
+        self._post(self._switch(path, config))
+
+    def post_unload(self) -> None:
+        """End the load or the loaded engine."""
+        self._post(self._switch(None, EngineConfig()))
+
+    def post_generate(self, request: GenerationRequest) -> None:
+        """Start a request; its events come with events_received."""
+        self._post(self._start_request(request))
+
+    def post_cancel(self, request_id: str) -> None:
+        """Stop a request."""
+        self._post(self._cancel(request_id))
+
+    def post_shutdown(self) -> None:
+        """End the engine, then the loop; finished is emitted when all is done."""
+        self._post(self._shut_down())
+
+    def _post(self, work: Coroutine[Any, Any, None]) -> None:
+        self._running.wait()
+        assert self._loop is not None
+        try:
+            asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # the loop is closed: the program is ending
+            work.close()
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        self._switching = asyncio.Lock()
+        self._running.set()
+        await self._over.wait()
+
+    async def _shut_down(self) -> None:
+        await self._switch(None, EngineConfig())
+        self._coalescer.close()
+        assert self._over is not None
+        self._over.set()
+
+    async def _switch(self, path: str | None, config: EngineConfig) -> None:
+        """End the present life, then begin the next if there is a path."""
+        self._replacing = path is not None
+        if self._life is not None and not self._life.done() and not self._stopping_life:
+            self._stopping_life = True
+            self._life.cancel()
+        assert self._switching is not None
+        async with self._switching:
+            if self._life is not None:
+                await asyncio.wait([self._life])
+                self._life = None
+            self._stopping_life = False
+            if path is not None:
+                self._life = asyncio.create_task(self._live(path, config))
+            elif self._status.state is EngineState.FAILED:
+                self._set_status(EngineStatus(path=self._status.path, config=self._status.config))
+
+    async def _live(self, path: str, config: EngineConfig) -> None:
+        """One engine from load to end; cancelled by _switch()."""
+        engine: Engine | None = None
+        problem: Failure | None = None
+        self._set_status(EngineStatus(state=EngineState.LOADING, path=path, config=config))
+        try:
+            config.check()
+            checkpoint = await asyncio.to_thread(self._read_checkpoint, path)
+            self._set_status(msgspec.structs.replace(self._status, checkpoint=checkpoint))
+            engine = self._make_engine(self.log_received.emit)
+            info = await engine.load(path, config, self._on_progress)
+            self._engine = engine
+            self._set_status(msgspec.structs.replace(self._status, state=EngineState.READY, progress=None, info=info))
+            problem = await engine.wait_stopped()
+        except asyncio.CancelledError:
+            pass
+        except TurbodeskError as error:
+            problem = error.failure
+        except Exception as error:
+            problem = failure(FailureCode.INTERNAL, reason=error, detail=traceback.format_exc())
+        self._engine = None
+        self._set_status(msgspec.structs.replace(self._status, state=EngineState.STOPPING, progress=None))
+        if engine is not None:
+            await engine.close()
+        if self._requests:
+            await asyncio.wait(self._requests.values())
+        self._coalescer.flush()
+        if problem is None and self._replacing:
+            return  # the next life begins at once: nobody needs to hear of an unloaded engine in between
+        self._set_status(
+            EngineStatus(
+                state=EngineState.UNLOADED if problem is None else EngineState.FAILED,
+                path=path,
+                config=config,
+                checkpoint=self._status.checkpoint,
+                failure=problem,
+            )
+        )
+
+    def _on_progress(self, progress: LoadProgress) -> None:
+        if self._status.state is EngineState.LOADING:
+            self._set_status(msgspec.structs.replace(self._status, progress=progress))
+
+    def _set_status(self, status: EngineStatus) -> None:
+        self._status = status
+        self.status_changed.emit(status)
+
+    async def _start_request(self, request: GenerationRequest) -> None:
+        task = asyncio.create_task(self._generate(request))
+        self._requests[request.request_id] = task
+        await asyncio.wait([task])
+        self._requests.pop(request.request_id, None)
+
+    async def _generate(self, request: GenerationRequest) -> None:
+        if self._engine is None:
+            problem = self._status.failure or failure(FailureCode.ENGINE_NOT_READY)
+            self._put(GenerationFailed(request.request_id, problem))
+            return
+        try:
+            async for event in self._engine.generate(request):
+                self._put(event)
+        except Exception as error:
+            broken = failure(FailureCode.INTERNAL, reason=error, detail=traceback.format_exc())
+            self._put(GenerationFailed(request.request_id, broken))
+
+    def _put(self, event: GenerationEvent) -> None:
+        self._coalescer.put(event)
+
+    async def _cancel(self, request_id: str) -> None:
+        if self._engine is not None:
+            await self._engine.cancel(request_id)

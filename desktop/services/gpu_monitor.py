@@ -1,0 +1,99 @@
+"""Samples the memory of the cards and of the machine beside the window, and says what it saw."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from PySide6.QtCore import QObject, Signal
+
+from desktop.domain.memory_reading import MemoryReading
+from desktop.hardware.host import process_tree, read_host
+from desktop.hardware.nvml import NvmlReader
+
+SAMPLE_SECONDS = 0.25
+STOP_SECONDS = 1.0
+# The engine's processes change seldom, and finding them reads a file for each of its threads.
+TREE_SECONDS = 1.0
+
+
+class GpuMonitor(QObject):
+    """Owns one thread from start() to stop().
+
+    reading_changed carries a MemoryReading; it is emitted in the sampling thread, so it reaches the window's objects
+    through their event queue. A plain daemon thread rather than a QThread: when the driver hangs, stop() can leave it
+    behind, and the program still ends.
+    """
+
+    reading_changed = Signal(object)
+
+    def __init__(
+        self,
+        reader: NvmlReader,
+        interval: float = SAMPLE_SECONDS,
+        stop_timeout: float = STOP_SECONDS,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._reader = reader
+        self._interval = interval
+        self._stop_timeout = stop_timeout
+        self._engine_pid: int | None = None
+        self._engine_pids: frozenset[int] = frozenset()
+        self._tree_read_at = -TREE_SECONDS
+        self._stopping = threading.Event()
+        self._emitting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def set_engine_pid(self, pid: int | None) -> None:
+        """Whose share to report: the engine's process with all its descendants, or nobody's."""
+        self._engine_pid = pid
+        self._tree_read_at = -TREE_SECONDS
+
+    def start(self) -> None:
+        """Begin sampling; does nothing while it runs, or when a hanging driver has still not let go."""
+        if self._thread is not None and self._thread.is_alive():
+            return
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="gpu-monitor", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End sampling. After this returns no reading is emitted, even if the driver still hangs in a call."""
+        with self._emitting:
+            self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(self._stop_timeout)
+            if not self._thread.is_alive():
+                self._thread = None
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._stopping.is_set():
+            reading = self._sample()
+            with self._emitting:
+                if not self._stopping.is_set():
+                    self.reading_changed.emit(reading)
+            # After a slow call the missed samples are skipped, not made up for.
+            due = max(due + self._interval, time.monotonic())
+            self._stopping.wait(due - time.monotonic())
+        self._reader.close()
+
+    def _sample(self) -> MemoryReading:
+        pids = self._engine_tree()
+        cards, note = self._reader.read()
+        return MemoryReading(
+            monotonic_time=time.monotonic(),
+            cards=tuple(card.with_engine(pids) for card in cards),
+            host=read_host(pids),
+            driver_note=note,
+        )
+
+    def _engine_tree(self) -> frozenset[int]:
+        pid, now = self._engine_pid, time.monotonic()
+        if pid is None:
+            self._engine_pids = frozenset()
+        elif now - self._tree_read_at >= TREE_SECONDS:
+            self._tree_read_at = now
+            self._engine_pids = process_tree(pid)
+        return self._engine_pids
