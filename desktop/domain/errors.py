@@ -41,6 +41,7 @@ class FailureCode(StrEnum):
     DATABASE_TOO_NEW = "database_too_new"
     DATABASE_BUSY = "database_busy"
     ALREADY_OPEN = "already_open"
+    SETTINGS_NOT_USED = "settings_not_used"
 
     INTERNAL = "internal"
 
@@ -206,6 +207,7 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
         "Use that window, or start a second one with --data-dir and another folder.",
         _A.NONE,
     ),
+    _C.SETTINGS_NOT_USED: ("{reason}", "Look through the settings and set them again.", _A.NONE),
     _C.INTERNAL: ("Something went wrong inside Turbodesk: {reason}.", "Copy the details into a bug report.", _A.NONE),
 }
 

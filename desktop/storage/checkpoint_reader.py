@@ -1,0 +1,179 @@
+"""Reads what a model folder is, from its JSON files and the headers of its weights: never weights, never its code."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from desktop.domain.checkpoint import Checkpoint, parameter_count, parse_config
+from desktop.domain.errors import FailureCode, TurbodeskError, error
+from desktop.storage.safetensors_header import read_header
+
+_INDEX = "model.safetensors.index.json"
+_JSON_LIMIT = 16 << 20  # bytes
+_INDEX_LIMIT = 100 << 20  # bytes; the index of a model with 100,000 tensors has 10 MB
+_LABEL_LENGTH = 100  # characters
+_NAME_LENGTH = 200  # characters of a name in a sentence; a hostile file may hold longer ones
+
+_PICKLES = (".bin", ".pt", ".pth")
+_TRAINER_FILES = frozenset(("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "rng_state.pth"))
+_TOKENIZER_FILES = frozenset(("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json"))
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read the model folder `path`.
+
+    Takes milliseconds for most models, seconds for one with a hostile 100 MB header: call it off the GUI thread.
+    Raises TurbodeskError: checkpoint_not_found, checkpoint_not_readable, not_a_checkpoint, config_broken,
+    weights_missing, weights_broken, pickle_weights, tokenizer_broken. Whether an engine can run the architecture is
+    not decided here.
+    """
+    path = Path(os.path.abspath(path))
+    files = _files(path)
+    if "config.json" not in files:
+        raise error(FailureCode.NOT_A_CHECKPOINT, path=path, reason=_why_not(files))
+    config = parse_config(_read_json(path / "config.json", FailureCode.CONFIG_BROKEN))
+
+    parameters = 0
+    dtype_bytes: Counter[str] = Counter()
+    for file, wanted in _weight_files(path, files).items():
+        with _readable(path / file):
+            tensors = read_header(path / file)
+        if wanted is not None:
+            if missing := wanted - tensors.keys():
+                raise error(FailureCode.WEIGHTS_MISSING, reason=f"{file} does not hold {min(missing)[:_NAME_LENGTH]}")
+            tensors = {name: tensors[name] for name in wanted}
+        for name, tensor in tensors.items():
+            parameters += parameter_count(name, tensor.dtype, tensor.shape, tensor.size, config.quantization)
+            dtype_bytes[tensor.dtype] += tensor.size
+    if not dtype_bytes:
+        raise error(FailureCode.WEIGHTS_MISSING, reason="the weights files are empty")
+
+    tokenizer = _tokenizer_config(path, files)
+    return Checkpoint(
+        **{
+            **msgspec.structs.asdict(config),
+            "needs_remote_code": config.needs_remote_code or bool(tokenizer.get("auto_map")),
+        },
+        path=str(path),
+        name=path.name,
+        label=_label(path, files),
+        parameters=parameters,
+        weight_bytes=dtype_bytes.total(),
+        dtypes=tuple(dtype for dtype, _ in dtype_bytes.most_common()),
+        has_tokenizer=bool(files & _TOKENIZER_FILES) or any(name.endswith(".tiktoken") for name in files),
+        has_chat_template=bool(tokenizer.get("chat_template") or files & {"chat_template.jinja", "chat_template.json"}),
+    )
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+            raise error(FailureCode.CHECKPOINT_NOT_FOUND, detail=str(problem), path=path) from problem
+        raise error(FailureCode.CHECKPOINT_NOT_READABLE, detail=str(problem), path=path) from problem
+    except ValueError as problem:  # a path that no file can have: a NUL, or text that the file system cannot encode
+        raise error(FailureCode.CHECKPOINT_NOT_FOUND, detail=str(problem), path=repr(str(path))) from problem
+
+
+def _files(path: Path) -> set[str]:
+    """The names of the folder's files; symbolic links to files count, for Hugging Face's cache is made of them."""
+    with _readable(path):
+        if not stat.S_ISDIR(os.stat(path).st_mode):
+            what = (
+                "a GGUF file, which LMDeploy cannot run" if path.suffix.lower() == ".gguf" else "a file, not a folder"
+            )
+            raise error(FailureCode.NOT_A_CHECKPOINT, path=path, reason=f"it is {what}")
+        with os.scandir(path) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+
+
+def _why_not(files: set[str]) -> str:
+    if any(name.lower().endswith(".gguf") for name in files):
+        return "it holds GGUF files, which LMDeploy cannot run"
+    return "it has no config.json" if files else "it holds no files"
+
+
+def _weight_files(path: Path, files: set[str]) -> Mapping[str, set[str] | None]:
+    """The safetensors files that LMDeploy would load, each with the tensors it would take from it (None: all)."""
+    if _INDEX in files:
+        return _indexed_files(path, files)
+    safetensors = {name for name in files if name.endswith(".safetensors")}
+    if ours := sorted(name for name in safetensors if name.startswith("model")):
+        return dict.fromkeys(ours)
+    # LMDeploy prefers these to a .safetensors file of another name, so they must not hide behind one.
+    if pickles := sorted(name for name in files - _TRAINER_FILES if name.lower().endswith(_PICKLES)):
+        raise error(FailureCode.PICKLE_WEIGHTS, file=pickles[0])
+    if safetensors:
+        return dict.fromkeys(sorted(safetensors))
+    if any(name.lower().endswith(".gguf") for name in files):
+        raise error(FailureCode.NOT_A_CHECKPOINT, path=path, reason=_why_not(files))
+    raise error(FailureCode.WEIGHTS_MISSING, reason="there is no .safetensors file")
+
+
+def _indexed_files(path: Path, files: set[str]) -> Mapping[str, set[str] | None]:
+    index = _read_json(path / _INDEX, FailureCode.CONFIG_BROKEN, _INDEX_LIMIT)
+    weight_map = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise error(FailureCode.CONFIG_BROKEN, file=_INDEX, reason="it names no weights")
+    shards: dict[str, set[str] | None] = {}
+    for tensor, file in weight_map.items():
+        if not isinstance(file, str) or not file.endswith(".safetensors") or "/" in file or "\\" in file:
+            raise error(
+                FailureCode.CONFIG_BROKEN,
+                file=_INDEX,
+                reason=f"{str(file)[:_NAME_LENGTH]!r} is not the name of a weights file",
+            )
+        wanted = shards.setdefault(file, set())
+        assert wanted is not None
+        wanted.add(tensor)
+    if missing := sorted(shards.keys() - files):
+        more = f" and {len(missing) - 1} more files are" if len(missing) > 1 else " is"
+        raise error(FailureCode.WEIGHTS_MISSING, reason=f"{missing[0][:_NAME_LENGTH]}{more} not there")
+    return dict(sorted(shards.items()))
+
+
+def _tokenizer_config(path: Path, files: set[str]) -> Mapping[str, Any]:
+    if "tokenizer_config.json" not in files:
+        return {}
+    found = _read_json(path / "tokenizer_config.json", FailureCode.TOKENIZER_BROKEN)
+    if not isinstance(found, dict):
+        raise error(FailureCode.TOKENIZER_BROKEN, reason="tokenizer_config.json is not an object")
+    return found
+
+
+def _label(path: Path, files: set[str]) -> str:
+    if "turbodesk.json" not in files:
+        return ""
+    found = _read_json(path / "turbodesk.json", FailureCode.CONFIG_BROKEN)
+    label = found.get("label") if isinstance(found, dict) else None
+    return " ".join(label.split())[:_LABEL_LENGTH] if isinstance(label, str) else ""
+
+
+def _read_json(path: Path, code: FailureCode, limit: int = _JSON_LIMIT) -> Any:
+    with _readable(path), path.open("rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise _json_error(code, path, f"it is larger than {limit >> 20} MB")
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as problem:
+        reason = "it is nested too deeply" if isinstance(problem, RecursionError) else f"it is not JSON ({problem})"
+        raise _json_error(code, path, reason) from problem
+
+
+def _json_error(code: FailureCode, path: Path, reason: str) -> TurbodeskError:
+    if code is FailureCode.TOKENIZER_BROKEN:
+        return error(code, reason=f"{path.name} cannot be read: {reason}")
+    return error(code, file=path.name, reason=reason)

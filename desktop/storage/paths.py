@@ -1,0 +1,48 @@
+"""Where Turbodesk keeps its files, and where it finds those it came with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import platformdirs
+
+
+class AppPaths(msgspec.Struct, frozen=True):
+    """The four folders of one user; none of them needs to exist yet."""
+
+    data: Path
+    config: Path
+    cache: Path
+    log: Path
+
+    @property
+    def conversations(self) -> Path:
+        """The conversation database."""
+        return self.data / "conversations.db"
+
+    @property
+    def settings(self) -> Path:
+        """The settings file."""
+        return self.config / "settings.json"
+
+
+def app_paths(data_dir: Path | None = None) -> AppPaths:
+    """The system's folders for this user, or everything below data_dir."""
+    if data_dir is not None:
+        data = data_dir.expanduser().absolute()
+        return AppPaths(data=data, config=data / "config", cache=data / "cache", log=data / "log")
+    dirs = platformdirs.PlatformDirs("turbodesk", appauthor=False)
+    return AppPaths(
+        data=dirs.user_data_path, config=dirs.user_config_path, cache=dirs.user_cache_path, log=dirs.user_log_path
+    )
+
+
+def resources_dir() -> Path:
+    """The resources/ folder that the program came with."""
+    return Path(__file__).parents[2] / "resources"
+
+
+def demo_checkpoint() -> Path:
+    """The model that makes the first run work offline."""
+    return resources_dir() / "demo-checkpoint"
