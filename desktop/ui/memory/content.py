@@ -1,0 +1,196 @@
+"""What the memory gauge says about a reading: words, bars and figures, without a pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from desktop.domain.memory_reading import CardReading, HostReading, MemoryReading
+from desktop.ui.format import card_label, format_bytes, gigabytes
+
+# Bars are compared in steps this fine: below a pixel on the widest screen.
+STEPS = 4096
+TOOLTIP_PROCESSES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a bar. role: the name of its colour in the theme's Palette."""
+
+    label: str
+    bytes: int
+    role: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One card, or the machine's memory. total 0: not reported. Segments follow each other from the left."""
+
+    label: str
+    total: int
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GaugeContent:
+    """All that the gauge shows. source: what the timeline's figure belongs to; a new source starts a new line."""
+
+    source: str
+    title: str
+    detail: str
+    bars: tuple[Bar, ...]
+    used: int
+    total: int
+    spoken: str
+
+    @property
+    def legend(self) -> tuple[Segment, ...]:
+        """The segments of all bars together, by label, in the order of the bars."""
+        sums: dict[str, Segment] = {}
+        for bar in self.bars:
+            for part in bar.segments:
+                known = sums.get(part.label)
+                sums[part.label] = Segment(part.label, part.bytes + (known.bytes if known else 0), part.role)
+        return tuple(sums.values())
+
+    def picture_key(self) -> object:
+        """Equal for two contents that look the same."""
+        bars = tuple(
+            (bar.label, tuple((s.role, round(s.bytes * STEPS / bar.total) if bar.total else 0) for s in bar.segments))
+            for bar in self.bars
+        )
+        return self.title, self.detail, bars, tuple((s.label, gigabytes(s.bytes)) for s in self.legend)
+
+
+LOADING = GaugeContent(
+    source="", title="Memory", detail="Reading memory…", bars=(), used=0, total=0, spoken="Reading memory…"
+)
+
+
+def content_of(reading: MemoryReading) -> GaugeContent:
+    """The cards when there are any, else why there are none and the machine's own memory."""
+    return _of_cards(reading) if reading.cards else _of_host(reading)
+
+
+def _of_cards(reading: MemoryReading) -> GaugeContent:
+    cards = reading.cards
+    names = {card_label(card.name) for card in cards}
+    if len(cards) == 1:
+        title = card_label(cards[0].name)
+    elif len(names) == 1:
+        title = f"{len(cards)} × {names.pop()}"
+    else:
+        title = f"{len(cards)} cards"
+    bars = tuple(
+        Bar(
+            label=""
+            if len(cards) == 1
+            else str(card.index)
+            if len(names) < 2
+            else f"{card.index} {card_label(card.name)}",
+            total=card.total_bytes,
+            segments=card_segments(card),
+        )
+        for card in cards
+    )
+    used, total = sum(card.used_bytes for card in cards), sum(card.total_bytes for card in cards)
+    detail = [f"{gigabytes(used)} of {gigabytes(total)} GB" if total else "memory not reported"]
+    if reading.driver_note:
+        detail.append(reading.driver_note)
+    else:
+        temperatures = [card.temperature for card in cards if card.temperature is not None]
+        watts = [card.power_watts for card in cards if card.power_watts is not None]
+        if temperatures:
+            detail.append(f"{max(temperatures)} °C")
+        if watts:
+            detail.append(f"{sum(watts):.0f} W")
+    return GaugeContent(
+        source=" ".join(card.uuid or card.name for card in cards),
+        title=title,
+        detail=" · ".join(detail),
+        bars=bars,
+        used=used,
+        total=total,
+        spoken="; ".join([_spoken_card(card) for card in cards] + [reading.driver_note] * bool(reading.driver_note)),
+    )
+
+
+def _of_host(reading: MemoryReading) -> GaugeContent:
+    host = reading.host
+    amount = f"{gigabytes(host.used)} of {gigabytes(host.total)} GB" if host.total else "not reported"
+    engine = f", engine {format_bytes(host.engine_bytes)}" if host.engine_bytes else ""
+    note = reading.driver_note or "No NVIDIA card"
+    title, _, reason = note.partition(": ")
+    return GaugeContent(
+        source="host",
+        title=title,
+        detail=" · ".join(filter(None, ("host memory", amount, reason))),
+        bars=(Bar("", host.total, host_segments(host)),),
+        used=host.used,
+        total=host.total,
+        spoken=f"{note}. Host memory: {amount} in use{engine}",
+    )
+
+
+def card_segments(card: CardReading) -> tuple[Segment, ...]:
+    """Who holds the card's memory; without 'this engine' while it holds nothing or cannot be told apart."""
+    if not card.total_bytes:
+        return ()
+    used = min(card.used_bytes, card.total_bytes)
+    engine = card.engine_bytes
+    if engine is None:
+        shares = [Segment("in use", used, "other")]
+    else:
+        # Sums over processes may exceed what the card counts, when processes share memory.
+        engine = min(engine, used)
+        shares = [Segment("other programs", used - engine, "other")]
+        if engine:
+            shares.append(Segment("this engine", engine, "weights"))
+    return (*shares, Segment("free", card.total_bytes - used, "free"))
+
+
+def host_segments(host: HostReading) -> tuple[Segment, ...]:
+    """The same for the machine's memory."""
+    if not host.total:
+        return ()
+    engine = min(host.engine_bytes, host.used)
+    shares = [Segment("other programs", host.used - engine, "other")]
+    if engine:
+        shares.append(Segment("this engine", engine, "weights"))
+    return (*shares, Segment("free", host.available, "free"))
+
+
+def tooltip_of(reading: MemoryReading) -> str:
+    """Every card with its sensors and its largest processes, then the machine; plain text."""
+    lines: list[str] = []
+    for card in reading.cards:
+        facts = [
+            f"{gigabytes(card.used_bytes)} of {gigabytes(card.total_bytes)} GB" if card.total_bytes else "not reported",
+            "" if card.utilisation is None else f"{card.utilisation} % busy",
+            "" if card.temperature is None else f"{card.temperature} °C",
+            "" if card.power_watts is None else f"{card.power_watts:.0f} W",
+        ]
+        lines.append(f"{card.index}  {card_label(card.name)}: " + " · ".join(filter(None, facts)))
+        if card.processes is None:
+            lines.append("     the driver does not list programs")
+            continue
+        largest = sorted(card.processes, key=lambda process: -(process.used_bytes or 0))
+        for process in largest[:TOOLTIP_PROCESSES]:
+            amount = "size unknown" if process.used_bytes is None else format_bytes(process.used_bytes)
+            name = "this engine" if process.of_engine else process.name or "program"
+            lines.append(f"     {amount}  {name} ({process.pid})")
+        if len(largest) > TOOLTIP_PROCESSES:
+            lines.append(f"     and {len(largest) - TOOLTIP_PROCESSES} more")
+    if reading.driver_note:
+        lines.append(reading.driver_note)
+    host = reading.host
+    if host.total:
+        engine = f", of it this engine {format_bytes(host.engine_bytes)}" if host.engine_bytes else ""
+        lines.append(f"Host memory: {gigabytes(host.used)} of {gigabytes(host.total)} GB{engine}")
+    return "\n".join(lines)
+
+
+def _spoken_card(card: CardReading) -> str:
+    if not card.total_bytes:
+        return f"{card_label(card.name)}: memory not reported"
+    engine = f", engine {format_bytes(card.engine_bytes)}" if card.engine_bytes else ""
+    return f"{card_label(card.name)}: {gigabytes(card.used_bytes)} of {gigabytes(card.total_bytes)} GB in use{engine}"

@@ -1,0 +1,268 @@
+"""The strip at the bottom of the window that shows where the memory is, as it is now."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+
+from PySide6.QtCore import QEvent, QRect, QRectF, QSize, Qt, Slot
+from PySide6.QtGui import QColor, QFontMetrics, QHelpEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
+
+from desktop.domain.memory_reading import MemoryReading
+from desktop.ui.format import gigabytes
+from desktop.ui.memory.content import LOADING, Bar, GaugeContent, content_of, tooltip_of
+from desktop.ui.memory.timeline import Timeline
+from desktop.ui.theme import SPACE, TYPE, Palette, font_of, palette_of
+
+BAR_HEIGHT, THIN_BAR_HEIGHT = 18, 12
+BARS_PER_COLUMN = 4
+TIMELINE_HEIGHT = 40
+LEAST_LEFT_WIDTH = 160
+NARROW, TOO_NARROW_FOR_TIMELINE = 900, 480
+SPOKEN_SECONDS = 3.0
+SPOKEN_CHANGE = 0.05
+SHORT_LABELS = {"other programs": "other", "this engine": "engine"}
+
+
+class MemoryGauge(QWidget):
+    """Name and figures at the left, a bar per card in the middle, the last two minutes at the right."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.setAccessibleName("Memory gauge")
+        self._timeline = Timeline(self)
+        self._reading: MemoryReading | None = None
+        self._content = LOADING
+        self._picture = LOADING.picture_key()
+        self._spoken_at = -math.inf
+        self._spoken = LOADING
+        self.setAccessibleDescription(LOADING.spoken)
+        self._measure()
+
+    @property
+    def content(self) -> GaugeContent:
+        """What is shown."""
+        return self._content
+
+    @property
+    def timeline(self) -> Timeline:
+        """The last two minutes."""
+        return self._timeline
+
+    @Slot(object)
+    def show_reading(self, reading: MemoryReading) -> None:
+        """Show a reading; paints only what looks different from the one before."""
+        before = self._content
+        if not _same_memory(reading, self._reading):
+            self._content = content_of(reading)
+        self._reading = reading
+        if self._content.source != before.source:
+            self._timeline.clear()
+        if self._content.total:
+            self._timeline.add(reading.monotonic_time, self._content.used / self._content.total)
+        if self._content is not before:
+            self._repaint_if_different(before)
+        self._speak(reading.monotonic_time)
+
+    def sizeHint(self) -> QSize:
+        return QSize(1024, self._height())
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(320, self._height())
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent) and self._reading is not None:
+            # Names of programs are anybody's text, so they are escaped rather than left for Qt to guess at.
+            text = escape(tooltip_of(self._reading))
+            QToolTip.showText(event.globalPos(), f'<p style="white-space: pre">{text}</p>', self)
+            return True
+        return super().event(event)
+
+    def changeEvent(self, event: QEvent) -> None:
+        if event.type() in (QEvent.Type.FontChange, QEvent.Type.ApplicationFontChange, QEvent.Type.StyleChange):
+            self._measure()
+            self.updateGeometry()
+            self._place_timeline()
+        self.update()
+        super().changeEvent(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        self._place_timeline()
+        super().resizeEvent(event)
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        colours = palette_of(self)
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), QColor(colours.panel))
+        painter.fillRect(0, 0, self.width(), 1, QColor(colours.line))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        self._paint_words(painter, colours)
+        area = self._bars_area()
+        if area.width() > 0:
+            self._paint_bars(painter, area, colours)
+            self._paint_legend(painter, area, colours)
+
+    def _repaint_if_different(self, before: GaugeContent) -> None:
+        picture = self._content.picture_key()
+        if picture == self._picture:
+            return
+        self._picture = picture
+        if len(self._content.bars) != len(before.bars):
+            self.updateGeometry()
+        self.update()
+
+    # What goes where
+
+    def _measure(self) -> None:
+        """Fonts and their metrics, once per change of font and not once per painting."""
+        self._title_font = font_of(self, TYPE.body, bold=True)
+        self._small_font = font_of(self, TYPE.small)
+        self._title_metrics = QFontMetrics(self._title_font)
+        self._small_metrics = QFontMetrics(self._small_font)
+
+    def _gap(self) -> int:
+        return SPACE[3] if self.width() < NARROW else SPACE[4]
+
+    def _left_width(self) -> int:
+        """Room for the words, in coarse steps: live figures must not push the bars about."""
+        words = max(
+            self._title_metrics.horizontalAdvance(self._content.title),
+            self._small_metrics.horizontalAdvance("".join("8" if c.isdigit() else c for c in self._content.detail)),
+        )
+        return min(max(-(-words // 32) * 32, LEAST_LEFT_WIDTH), round(self.width() * 0.36))
+
+    def _bars_height(self) -> int:
+        rows = min(len(self._content.bars), BARS_PER_COLUMN)
+        return BAR_HEIGHT if rows <= 1 else rows * THIN_BAR_HEIGHT + (rows - 1) * SPACE[0]
+
+    def _height(self) -> int:
+        words = self._title_metrics.height() + self._small_metrics.height()
+        middle = self._bars_height() + SPACE[0] + self._small_metrics.height()
+        return max(words, middle, TIMELINE_HEIGHT) + 2 * SPACE[2]
+
+    def _top(self) -> int:
+        """Where the bars begin: they and the legend stand in the middle of whatever height there is."""
+        return (self.height() - self._bars_height() - SPACE[0] - self._small_metrics.height()) // 2
+
+    def _place_timeline(self) -> None:
+        self._timeline.setVisible(self.width() >= TOO_NARROW_FOR_TIMELINE)
+        width = min(max(round(self.width() * 0.18), 96), 320)
+        left = self.width() - SPACE[3] - width
+        self._timeline.setGeometry(left, (self.height() - TIMELINE_HEIGHT) // 2, width, TIMELINE_HEIGHT)
+
+    def _bars_area(self) -> QRect:
+        left = SPACE[3] + self._left_width() + self._gap()
+        right = self._timeline.x() - self._gap() if self._timeline.isVisibleTo(self) else self.width() - SPACE[3]
+        return QRect(left, self._top(), right - left, self._bars_height())
+
+    # Painting
+
+    def _paint_words(self, painter: QPainter, colours: Palette) -> None:
+        width = self._left_width()
+        title_height, small_height = self._title_metrics.height(), self._small_metrics.height()
+        top = (self.height() - title_height - small_height) // 2
+        for text, font, metrics, colour, y in (
+            (self._content.title, self._title_font, self._title_metrics, colours.text, top),
+            (self._content.detail, self._small_font, self._small_metrics, colours.dim, top + title_height),
+        ):
+            painter.setFont(font)
+            painter.setPen(QColor(colour))
+            elided = metrics.elidedText(text, Qt.TextElideMode.ElideRight, width)
+            painter.drawText(SPACE[3], y + metrics.ascent(), elided)
+
+    def _paint_bars(self, painter: QPainter, area: QRect, colours: Palette) -> None:
+        bars = self._content.bars or (Bar("", 0, ()),)
+        if len(bars) == 1:
+            _paint_bar(painter, QRectF(area), bars[0], colours)
+            return
+        columns = -(-len(bars) // BARS_PER_COLUMN)
+        column_width = (area.width() - (columns - 1) * SPACE[3]) // columns
+        metrics = self._small_metrics
+        label_width = min(max(metrics.horizontalAdvance(bar.label) for bar in bars), column_width // 3)
+        figures = [_figure(bar) for bar in bars]
+        figure_width = metrics.horizontalAdvance("8" * max(map(len, figures)))
+        painter.setFont(self._small_font)
+        for number, (bar, figure) in enumerate(zip(bars, figures, strict=True)):
+            column, row = divmod(number, BARS_PER_COLUMN)
+            cell = QRect(
+                area.left() + column * (column_width + SPACE[3]),
+                area.top() + row * (THIN_BAR_HEIGHT + SPACE[0]),
+                column_width,
+                THIN_BAR_HEIGHT,
+            )
+            painter.setPen(QColor(colours.dim))
+            baseline = cell.center().y() + metrics.capHeight() // 2 + 1
+            label = metrics.elidedText(bar.label, Qt.TextElideMode.ElideRight, label_width)
+            painter.drawText(cell.left(), baseline, label)
+            painter.drawText(cell.right() + 1 - metrics.horizontalAdvance(figure), baseline, figure)
+            cell.adjust(label_width + SPACE[1], 0, -figure_width - SPACE[1], 0)
+            _paint_bar(painter, QRectF(cell), bar, colours)
+
+    def _paint_legend(self, painter: QPainter, area: QRect, colours: Palette) -> None:
+        metrics = self._small_metrics
+        swatch, gap = 9, SPACE[2]
+        parts = self._content.legend
+        texts = [f"{part.label} {gigabytes(part.bytes)}" for part in parts]
+        if sum(map(metrics.horizontalAdvance, texts)) + len(texts) * (swatch + SPACE[0] + gap) - gap > area.width():
+            texts = [f"{SHORT_LABELS.get(part.label, part.label)} {gigabytes(part.bytes)}" for part in parts]
+            gap = SPACE[1]
+        painter.setFont(self._small_font)
+        x, top = area.left(), area.bottom() + 1 + SPACE[0]
+        for part, text in zip(parts, texts, strict=True):
+            width = swatch + SPACE[0] + metrics.horizontalAdvance(text)
+            if x + width > area.right() + 1:
+                break
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(QColor(getattr(colours, part.role)))
+            painter.drawRoundedRect(QRectF(x, top + (metrics.height() - swatch) / 2, swatch, swatch), 2, 2)
+            painter.setPen(QColor(colours.dim))
+            painter.drawText(x + swatch + SPACE[0], top + metrics.ascent(), text)
+            x += width + gap
+
+    # For those who listen
+
+    def _speak(self, time: float) -> None:
+        """The description for screen readers: seldom enough to be heard out, at once when much has changed."""
+        content, last = self._content, self._spoken
+        jump = content.source != last.source or abs(content.used - last.used) > SPOKEN_CHANGE * content.total
+        if content.spoken != last.spoken and (jump or time - self._spoken_at >= SPOKEN_SECONDS):
+            self._spoken, self._spoken_at = content, time
+            self.setAccessibleDescription(content.spoken)
+
+
+def _same_memory(reading: MemoryReading, before: MemoryReading | None) -> bool:
+    """Whether everything that is shown of two readings is equal, down to the byte."""
+    if before is None or reading.driver_note != before.driver_note or reading.cards != before.cards:
+        return False
+    return bool(reading.cards) or reading.host == before.host
+
+
+def _paint_bar(painter: QPainter, area: QRectF, bar: Bar, colours: Palette) -> None:
+    """The segments side by side in a rounded track, which is what is free."""
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(colours.free))
+    painter.drawRoundedRect(area, 4, 4)
+    if not bar.total:
+        return
+    before = 0
+    for part in bar.segments:
+        left, right = (_edge(area, amount, bar.total) for amount in (before, before + part.bytes))
+        before += part.bytes
+        if part.role != "free" and right > left:
+            # The whole track again, seen through a window: cutting out a rounded shape costs three times as much.
+            painter.setClipRect(left, round(area.top()), right - left, round(area.height()))
+            painter.setBrush(QColor(getattr(colours, part.role)))
+            painter.drawRoundedRect(area, 4, 4)
+    painter.setClipping(False)
+
+
+def _figure(bar: Bar) -> str:
+    """What is used of it, in GB."""
+    return gigabytes(sum(part.bytes for part in bar.segments if part.role != "free")) if bar.total else "–"
+
+
+def _edge(area: QRectF, amount: int, total: int) -> int:
+    return round(area.left() + area.width() * amount / total)

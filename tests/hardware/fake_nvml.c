@@ -1,0 +1,191 @@
+/* A stand-in for NVIDIA's libnvidia-ml.so.1: does what the text file named by FAKE_NVML_STATE says.
+ *
+ *   driver gone                              every call fails, as after rmmod; afterwards nvmlInit is needed again
+ *   sleep MILLISECONDS                       nvmlDeviceGetMemoryInfo takes so long
+ *   card TOTAL USED CELSIUS MILLIWATTS PERCENT NAME...
+ *   process CARD compute|graphics PID BYTES  BYTES -1: not available
+ *   error FUNCTION CARD CODE                 CARD -1: on every card
+ *
+ * Without the variable or the file it is a library whose driver is not loaded. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define MAX_CARDS 16
+#define MAX_ITEMS 256
+
+enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID = 2, SMALL = 7, NOT_LOADED = 9, UNKNOWN = 999 };
+
+typedef struct { unsigned long long total, free, used; } memory_t;
+typedef struct { unsigned gpu, memory; } rates_t;
+typedef struct { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; } process_t;
+
+static struct { unsigned long long total, used; int celsius, milliwatts, percent; char name[96]; } cards[MAX_CARDS];
+static struct { int card; char kind; unsigned pid; long long bytes; } processes[MAX_ITEMS];
+static struct { char function[64]; int card, code; } errors[MAX_ITEMS];
+static int card_count, process_count, error_count, driver_gone, sleep_ms, initialised;
+static struct stat seen;
+
+static void read_state(void) {
+    const char *path = getenv("FAKE_NVML_STATE");
+    struct stat now;
+    FILE *file;
+    char line[256], word[64];
+
+    if (!path || stat(path, &now) || !(file = fopen(path, "r"))) {
+        driver_gone = 1;
+        memset(&seen, 0, sizeof seen);
+        return;
+    }
+    if (now.st_ino == seen.st_ino && now.st_size == seen.st_size && now.st_mtim.tv_sec == seen.st_mtim.tv_sec &&
+        now.st_mtim.tv_nsec == seen.st_mtim.tv_nsec) {
+        fclose(file);
+        return;
+    }
+    seen = now;
+    card_count = process_count = error_count = driver_gone = sleep_ms = 0;
+    while (fgets(line, sizeof line, file)) {
+        sscanf(line, "sleep %d", &sleep_ms);
+        if (!strncmp(line, "driver gone", 11)) driver_gone = 1;
+        if (card_count < MAX_CARDS &&
+            sscanf(line, "card %llu %llu %d %d %d %95[^\n]", &cards[card_count].total, &cards[card_count].used,
+                   &cards[card_count].celsius, &cards[card_count].milliwatts, &cards[card_count].percent,
+                   cards[card_count].name) == 6)
+            card_count++;
+        if (process_count < MAX_ITEMS &&
+            sscanf(line, "process %d %63s %u %lld", &processes[process_count].card, word, &processes[process_count].pid,
+                   &processes[process_count].bytes) == 4)
+            processes[process_count++].kind = word[0];
+        if (error_count < MAX_ITEMS && sscanf(line, "error %63s %d %d", errors[error_count].function,
+                                              &errors[error_count].card, &errors[error_count].code) == 3)
+            error_count++;
+    }
+    fclose(file);
+}
+
+static int begin(const char *function, int card) {
+    int i;
+    read_state();
+    if (driver_gone) {
+        initialised = 0;
+        return UNKNOWN;
+    }
+    if (!initialised) return UNINITIALIZED;
+    if (card >= card_count) return INVALID;
+    for (i = 0; i < error_count; i++)
+        if (!strcmp(errors[i].function, function) && (errors[i].card == -1 || errors[i].card == card))
+            return errors[i].code;
+    return SUCCESS;
+}
+
+static int card_of(void *handle) { return (int)(size_t)handle - 1; }
+
+#define BEGIN(card)                          \
+    do {                                     \
+        int code = begin(__func__, card);    \
+        if (code != SUCCESS) return code;    \
+    } while (0)
+
+int nvmlInitWithFlags(unsigned flags) {
+    (void)flags;
+    read_state();
+    if (driver_gone) return NOT_LOADED;
+    initialised = 1;
+    BEGIN(-1);
+    return SUCCESS;
+}
+
+int nvmlShutdown(void) {
+    BEGIN(-1);
+    initialised = 0;
+    return SUCCESS;
+}
+
+const char *nvmlErrorString(int code) {
+    (void)code;
+    return "an error of the fake driver";
+}
+
+int nvmlDeviceGetCount_v2(unsigned *count) {
+    BEGIN(-1);
+    *count = (unsigned)card_count;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
+    BEGIN((int)index);
+    *handle = (void *)(size_t)(index + 1);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetName(void *handle, char *name, unsigned length) {
+    BEGIN(card_of(handle));
+    snprintf(name, length, "%s", cards[card_of(handle)].name);
+    return SUCCESS;
+}
+
+int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
+    BEGIN(card_of(handle));
+    snprintf(uuid, length, "GPU-fake-%d", card_of(handle));
+    return SUCCESS;
+}
+
+int nvmlDeviceGetMemoryInfo(void *handle, memory_t *memory) {
+    BEGIN(card_of(handle));
+    if (sleep_ms) {
+        struct timespec pause = {sleep_ms / 1000, (sleep_ms % 1000) * 1000000L};
+        nanosleep(&pause, NULL);
+    }
+    memory->total = cards[card_of(handle)].total;
+    memory->used = cards[card_of(handle)].used;
+    memory->free = memory->total - memory->used;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetUtilizationRates(void *handle, rates_t *rates) {
+    BEGIN(card_of(handle));
+    rates->gpu = (unsigned)cards[card_of(handle)].percent;
+    rates->memory = 0;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *celsius) {
+    (void)sensor;
+    BEGIN(card_of(handle));
+    *celsius = (unsigned)cards[card_of(handle)].celsius;
+    return SUCCESS;
+}
+
+int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) {
+    BEGIN(card_of(handle));
+    *milliwatts = (unsigned)cards[card_of(handle)].milliwatts;
+    return SUCCESS;
+}
+
+static int list(int card, char kind, unsigned *count, process_t *found) {
+    unsigned room = *count, number = 0;
+    int i;
+    for (i = 0; i < process_count; i++) {
+        if (processes[i].card != card || processes[i].kind != kind) continue;
+        if (found && number < room) {
+            found[number].pid = processes[i].pid;
+            found[number].used = (unsigned long long)processes[i].bytes;
+            found[number].gpu_instance = found[number].compute_instance = 0xFFFFFFFFu;
+        }
+        number++;
+    }
+    *count = number;
+    return number > room ? SMALL : SUCCESS;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, process_t *found) {
+    BEGIN(card_of(handle));
+    return list(card_of(handle), 'c', count, found);
+}
+
+int nvmlDeviceGetGraphicsRunningProcesses_v3(void *handle, unsigned *count, process_t *found) {
+    BEGIN(card_of(handle));
+    return list(card_of(handle), 'g', count, found);
+}

@@ -1,0 +1,197 @@
+"""The monitor's thread: it samples, it stops, and neither a hanging driver nor a slow window can hold the other."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from PySide6.QtCore import QObject, QThread, Slot
+
+from desktop.domain.memory_reading import CardReading, MemoryReading
+from desktop.hardware.host import process_tree
+from desktop.hardware.nvml import NvmlReader
+from desktop.services.gpu_monitor import GpuMonitor
+from tests.hardware import fake_nvml as fake
+from tests.hardware.fake_nvml import GIB
+
+
+class Listener(QObject):
+    """Stands for the window: notes what arrives, and in which thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readings: list[MemoryReading] = []
+        self.threads: set[QThread] = set()
+
+    @Slot(object)
+    def _on_reading(self, reading: MemoryReading) -> None:
+        self.readings.append(reading)
+        self.threads.add(QThread.currentThread())
+
+
+class HangingReader(NvmlReader):
+    """A driver that does not come back until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+        self.let_go = threading.Event()
+
+    def read(self) -> tuple[tuple[CardReading, ...], str]:
+        self.entered.set()
+        assert self.let_go.wait(30)
+        return (), "let go"
+
+
+@pytest.fixture
+def listener(qapp) -> Listener:
+    return Listener()
+
+
+def test_readings_arrive_in_the_windows_thread(qtbot, listener):
+    monitor = GpuMonitor(NvmlReader(), interval=0.02)
+    monitor.reading_changed.connect(listener._on_reading)
+    monitor.start()
+    monitor.start()
+    qtbot.waitUntil(lambda: len(listener.readings) >= 3, timeout=10_000)
+    monitor.stop()
+    monitor.stop()
+    assert listener.threads == {listener.thread()}
+    times = [reading.monotonic_time for reading in listener.readings]
+    assert times == sorted(times)
+    assert listener.readings[0].host.total > 0
+
+
+def test_four_readings_a_second_by_default(qtbot, listener):
+    monitor = GpuMonitor(NvmlReader())
+    monitor.reading_changed.connect(listener._on_reading)
+    monitor.start()
+    qtbot.waitUntil(lambda: len(listener.readings) >= 5, timeout=10_000)
+    monitor.stop()
+    first, last = listener.readings[0], listener.readings[4]
+    assert 0.9 < last.monotonic_time - first.monotonic_time < 3
+
+
+def test_it_can_be_started_again(qtbot, listener):
+    monitor = GpuMonitor(NvmlReader(), interval=0.02)
+    monitor.reading_changed.connect(listener._on_reading)
+    for _ in range(3):
+        monitor.start()
+        seen = len(listener.readings)
+        qtbot.waitUntil(lambda: len(listener.readings) > seen, timeout=10_000)  # noqa: B023
+        monitor.stop()
+
+
+def test_stop_before_start_and_stop_at_once(qapp):
+    monitor = GpuMonitor(NvmlReader())
+    monitor.stop()
+    monitor.start()
+    monitor.stop()
+
+
+def test_a_hanging_driver_holds_neither_the_window_nor_stop(qtbot, listener):
+    reader = HangingReader()
+    monitor = GpuMonitor(reader, interval=0.02, stop_timeout=0.2)
+    monitor.reading_changed.connect(listener._on_reading)
+    monitor.start()
+    assert reader.entered.wait(10)
+    started = time.monotonic()
+    monitor.stop()
+    assert time.monotonic() - started < 1.2
+    reader.let_go.set()
+    qtbot.wait(100)
+    assert listener.readings == [], "nothing is emitted after stop()"
+    monitor.stop()
+
+
+def test_the_engines_memory_in_this_machine(qtbot, listener):
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    monitor = GpuMonitor(NvmlReader(), interval=0.02)
+    monitor.reading_changed.connect(listener._on_reading)
+    try:
+        monitor.set_engine_pid(child.pid)
+        monitor.start()
+        qtbot.waitUntil(
+            lambda: bool(listener.readings) and listener.readings[-1].host.engine_bytes > 2**20, timeout=10_000
+        )
+        monitor.set_engine_pid(None)
+        qtbot.waitUntil(lambda: listener.readings[-1].host.engine_bytes == 0, timeout=10_000)
+    finally:
+        monitor.stop()
+        child.communicate(b"\n")
+
+
+MONITOR_CHILD = """
+import json, subprocess, sys, msgspec
+from PySide6.QtCore import QCoreApplication, QTimer, Slot, QObject
+from desktop.hardware.nvml import NvmlReader
+from desktop.services.gpu_monitor import GpuMonitor
+
+class Printer(QObject):
+    @Slot(object)
+    def _on_reading(self, reading):
+        shares = [card.engine_bytes for card in reading.cards]
+        print(json.dumps({"shares": shares, "note": reading.driver_note}), flush=True)
+
+app = QCoreApplication([])
+printer = Printer()
+monitor = GpuMonitor(NvmlReader(), interval=0.05)
+monitor.reading_changed.connect(printer._on_reading)
+monitor.set_engine_pid(int(sys.argv[1]))
+monitor.start()
+app.aboutToQuit.connect(monitor.stop)
+QTimer.singleShot(int(sys.argv[2]), app.quit)
+app.exec()
+"""
+
+
+def test_the_engines_share_is_that_of_its_process_and_descendants(fake_driver):
+    grandchild = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
+    engine = subprocess.Popen([sys.executable, "-c", grandchild], stdin=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 20
+        while len(process_tree(engine.pid)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (worker,) = process_tree(engine.pid) - {engine.pid}
+        fake_driver.set(
+            fake.card(used=20 * GIB),
+            fake.card(used=4 * GIB),
+            fake.process(0, engine.pid, 1 * GIB),
+            fake.process(0, worker, 8 * GIB),
+            fake.process(0, os.getpid(), 2 * GIB),
+            fake.process(1, os.getpid(), 3 * GIB),
+        )
+        result = subprocess.run(
+            [sys.executable, "-W", "error", "-c", MONITOR_CHILD, str(engine.pid), "500"],
+            env=fake_driver.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    finally:
+        engine.communicate(b"\n")
+    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(answers) > 2
+    assert answers[-1] == {"shares": [9 * GIB, 0], "note": ""}
+    assert result.stderr == ""
+
+
+def test_a_driver_that_hangs_for_real_does_not_hold_the_end_of_the_program(fake_driver):
+    fake_driver.set(fake.card(), "sleep 60000")
+    started = time.monotonic()
+    result = subprocess.run(
+        [sys.executable, "-c", MONITOR_CHILD, "1", "300"],
+        env=fake_driver.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert time.monotonic() - started < 20
+    assert result.stderr == ""
