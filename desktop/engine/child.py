@@ -125,17 +125,17 @@ class Child:
             self._out.flush()
 
 
-async def _run(name: str, out: BinaryIO) -> None:
+async def _run(name: str, frames_in: BinaryIO, out: BinaryIO) -> None:
     reader = asyncio.StreamReader(limit=2**20)
     loop = asyncio.get_running_loop()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), frames_in)
     await Child(make_engine(name), out).serve(reader)
 
 
-def _end_when_orphaned() -> None:
-    """Wait for stdin to hang up; if the loop has not ended the process a moment later, end the whole group."""
+def _end_when_orphaned(frames_in: int) -> None:
+    """Wait for the window to hang up; if the loop has not ended the process a moment later, end the whole group."""
     poll = select.poll()
-    poll.register(0, 0)  # POLLHUP and POLLERR are always reported
+    poll.register(frames_in, 0)  # POLLHUP and POLLERR are always reported
     poll.poll()
     time.sleep(ORPHAN_GRACE_SECONDS)
     if os.getpgrp() == os.getpid():
@@ -144,14 +144,18 @@ def _end_when_orphaned() -> None:
 
 
 def main() -> None:
-    """Take the real stdout for frames, then serve."""
-    out = os.fdopen(os.dup(1), "wb", buffering=0)
+    """Take the real stdin and stdout for frames, then serve."""
+    frames_in, out = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
-    threading.Thread(target=_end_when_orphaned, name="orphan-watch", daemon=True).start()
+    # A library that asks a question on stdin must find nobody there, not our frames.
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    watch = threading.Thread(target=_end_when_orphaned, args=(frames_in.fileno(),), name="orphan-watch", daemon=True)
+    watch.start()
     code = 0
     try:
-        asyncio.run(_run(sys.argv[1] if len(sys.argv) > 1 else "lmdeploy", out))
+        asyncio.run(_run(sys.argv[1] if len(sys.argv) > 1 else "lmdeploy", frames_in, out))
     except BaseException:
         traceback.print_exc()
         code = 1

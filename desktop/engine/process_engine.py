@@ -89,7 +89,7 @@ class ProcessEngine:
         )
         log_task = asyncio.create_task(self._read_log())
         self._tasks = [log_task, asyncio.create_task(self._read_frames(log_task))]
-        self._send(wire.Load(os.path.abspath(checkpoint), config))
+        self._send(wire.Load(str(Path(checkpoint).absolute()), config))
         try:
             return await self._loaded
         except BaseException:

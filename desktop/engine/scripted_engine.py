@@ -27,7 +27,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine plays. Times in seconds, counts in tokens.
 
     reply: the text, one word a token; empty: "token0 token1 …", tokens of them. tokens_per_second 0: as fast as
-    possible. exit_after: the whole process ends without a word after so many tokens of one reply.
+    possible. exit_after: the whole process ends without a word after so many tokens of one reply. block_after: the
+    whole process stands still for an hour, as a hanging driver call would.
     """
 
     reply: str = ""
@@ -38,6 +39,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     load_error: str = ""
     fail_after: int | None = None
     exit_after: int | None = None
+    block_after: int | None = None
     exit_while_loading: bool = False
 
     def pieces(self) -> list[str]:
@@ -107,6 +109,8 @@ class ScriptedEngine:
                     break
                 if sent == self._script.exit_after:
                     os._exit(3)
+                if sent == self._script.block_after:
+                    time.sleep(3600)  # noqa: ASYNC251  # blocking the loop is the point
                 if sent == self._script.fail_after:
                     yield GenerationFailed(rid, failure(FailureCode.REQUEST_FAILED, reason="the script says so"))
                     return

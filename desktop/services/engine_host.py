@@ -59,6 +59,11 @@ class EngineHost(QObject):
         """Whether a request would reach a model."""
         return self._status.state is EngineState.READY
 
+    def set_default(self, path: str, config: EngineConfig) -> None:
+        """What reload() loads when nothing was asked for yet."""
+        if not self._status.path:
+            self._status = EngineStatus(path=path, config=config)
+
     def load(self, path: str, config: EngineConfig) -> None:
         """Load a checkpoint folder in place of what is loaded or loading."""
         self._worker.post_load(path, config)

@@ -47,8 +47,9 @@ class EngineWorker(QObject):
         self._status = EngineStatus()
         self._engine: Engine | None = None
         self._life: asyncio.Task[None] | None = None
-        self._stopping_life = False
+        self._life_is_ending = False
         self._replacing = False
+        self._switches = 0
         self._switching: asyncio.Lock | None = None
         self._requests: dict[str, asyncio.Task[None]] = {}
         self._coalescer = TextCoalescer(self.events_received.emit)
@@ -104,21 +105,29 @@ class EngineWorker(QObject):
         self._over.set()
 
     async def _switch(self, path: str | None, config: EngineConfig) -> None:
-        """End the present life, then begin the next if there is a path."""
+        """End the present life, then begin the next if there is a path. A later call overtakes those that wait."""
+        self._switches += 1
+        mine = self._switches
         self._replacing = path is not None
-        if self._life is not None and not self._life.done() and not self._stopping_life:
-            self._stopping_life = True
-            self._life.cancel()
+        self._end_life()
         assert self._switching is not None
         async with self._switching:
+            if mine != self._switches:
+                return
+            self._end_life()
             if self._life is not None:
                 await asyncio.wait([self._life])
-                self._life = None
-            self._stopping_life = False
             if path is not None:
+                self._life_is_ending = False
                 self._life = asyncio.create_task(self._live(path, config))
-            elif self._status.state is EngineState.FAILED:
+            elif self._status.state is not EngineState.UNLOADED:
                 self._set_status(EngineStatus(path=self._status.path, config=self._status.config))
+
+    def _end_life(self) -> None:
+        """Cancel the life once, and not while it is closing its engine."""
+        if self._life is not None and not self._life_is_ending:
+            self._life_is_ending = True
+            self._life.cancel()
 
     async def _live(self, path: str, config: EngineConfig) -> None:
         """One engine from load to end; cancelled by _switch()."""
@@ -141,6 +150,7 @@ class EngineWorker(QObject):
         except Exception as error:
             problem = failure(FailureCode.INTERNAL, reason=error, detail=traceback.format_exc())
         self._engine = None
+        self._life_is_ending = True
         self._set_status(msgspec.structs.replace(self._status, state=EngineState.STOPPING, progress=None))
         if engine is not None:
             await engine.close()
