@@ -52,13 +52,15 @@ $(UV): packaging/requirements-uv.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r packaging/requirements-uv.txt
 	@touch $(UV)
 
-# The project itself is installed in place, with the setuptools that the lock file brought.
+# The project itself is installed in place, with the setuptools that the lock file brought; in compat mode, since the
+# import hook of the other mode costs every start 20 ms.
+IN_PLACE := --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
 $(VENV)/.run: $(UV) packaging/requirements.txt pyproject.toml
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes -r packaging/requirements.txt
-	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet $(IN_PLACE)
 	@touch $@
 
 $(VENV)/.dev: $(UV) packaging/requirements-dev.txt pyproject.toml
 	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --require-hashes -r packaging/requirements-dev.txt
-	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
+	VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet $(IN_PLACE)
 	@touch $@ $(VENV)/.run

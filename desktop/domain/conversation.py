@@ -60,8 +60,15 @@ def branch(messages: Mapping[int, Message], leaf_id: int | None) -> list[Message
 
 
 def prompt_of(path: Sequence[Message]) -> tuple[ChatMessage, ...]:
-    """The branch as the engine wants it: replies without text are left out, so that roles alternate."""
-    return tuple(ChatMessage(m.role, m.content) for m in path if m.content or m.role != "assistant")
+    """The branch as the engine wants it: replies without text are left out, so that roles alternate.
+
+    Lone surrogates, which no tokenizer takes, are replaced by U+FFFD.
+    """
+    return tuple(ChatMessage(m.role, _encodable(m.content)) for m in path if m.content or m.role != "assistant")
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def title_of(texts: Iterable[str]) -> str:

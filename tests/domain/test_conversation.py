@@ -72,3 +72,8 @@ def test_any_title_is_one_short_line(texts: list[str]) -> None:
     title = title_of(texts)
     assert 0 < len(title) <= TITLE_LENGTH
     assert title == " ".join(title.split())
+
+
+def test_what_no_tokenizer_takes_is_replaced_in_the_prompt() -> None:
+    (told,) = prompt_of([message(1, None, content="a \ud800 b \U0001f600 \0")])
+    assert told.content == "a � b \U0001f600 \0"

@@ -1,0 +1,323 @@
+"""Conversations as they live: real store, real worker thread, scripted engine."""
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from desktop.domain.conversation import Conversation, Message, MessageState
+from desktop.domain.engine_config import EngineConfig
+from desktop.domain.errors import FailureCode
+from desktop.domain.generation import FinishReason
+from desktop.engine.base import Engine
+from desktop.engine.process_engine import ProcessEngine
+from desktop.engine.scripted_engine import Script, ScriptedEngine
+from desktop.services.chats import Chats
+from desktop.services.engine_host import EngineHost
+from desktop.services.engine_status import EngineState
+from desktop.services.store_writer import StoreWriter
+from desktop.storage.checkpoint_reader import read_checkpoint
+from desktop.storage.conversations import ConversationStore
+from desktop.storage.paths import demo_checkpoint
+
+DEMO = str(demo_checkpoint())
+
+
+class Desk:
+    """What app.py builds, without the window. script: how the next engine that is loaded plays."""
+
+    def __init__(self, folder: Path, qtbot: QtBot, in_child: bool = False) -> None:
+        self.qtbot = qtbot
+        self.path = folder / "conversations.db"
+        self.script: dict[str, object] = {"tokens": 20}
+        self.in_child = in_child
+        self.store = ConversationStore(self.path)
+        self.store.recover()
+        self.writer = StoreWriter(lambda: ConversationStore(self.path))
+        self.host = EngineHost(self._make_engine, read_checkpoint)
+        self.chats = Chats(self.store, self.writer, self.host)
+        self.ends: list[Message] = []
+        self.shown: dict[int, str] = {}
+        self.chats.message_changed.connect(self._on_message_changed)
+        self.chats.text_appended.connect(self._on_text_appended)
+
+    def _make_engine(self, on_log: Callable[[str], None]) -> Engine:
+        if self.in_child:
+            return ProcessEngine("scripted", {"TURBODESK_SCRIPT": json.dumps(self.script)}, on_log)
+        return ScriptedEngine(Script(**self.script))
+
+    def _on_message_changed(self, message: Message) -> None:
+        if message.role == "assistant" and message.state is not MessageState.STREAMING:
+            self.ends.append(message)
+
+    def _on_text_appended(self, message_id: int, text: str) -> None:
+        self.shown[message_id] = self.shown.get(message_id, "") + text
+
+    def load(self, **script: object) -> None:
+        self.script = script or self.script
+        self.host.load(DEMO, EngineConfig())
+        self.until(lambda: self.host.is_ready)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        self.qtbot.waitUntil(condition, timeout=10_000)
+
+    def saved(self, conversation_id: int) -> list[Message]:
+        """What another reader finds on disk once everything posted so far is written."""
+        done: list[bool] = []
+        self.writer.post(lambda store: done.append(True))
+        self.until(lambda: bool(done))
+        reader = ConversationStore(self.path)
+        try:
+            return list(reader.messages(conversation_id).values())
+        finally:
+            reader.close()
+
+    def close(self) -> None:
+        self.chats.close()
+        with self.qtbot.waitSignal(self.host.stopped, timeout=10_000):
+            self.host.shutdown()
+        assert self.host.wait(5000)
+        assert self.writer.close(5)
+        self.store.close()
+
+
+@pytest.fixture
+def make_desk(tmp_path: Path, qtbot: QtBot) -> Iterator[Callable[..., Desk]]:
+    desks: list[Desk] = []
+
+    def make(**options: bool) -> Desk:
+        desks.append(Desk(tmp_path, qtbot, **options))
+        return desks[-1]
+
+    yield make
+    for desk in desks:
+        desk.close()
+
+
+@pytest.fixture
+def desk(make_desk: Callable[..., Desk]) -> Desk:
+    return make_desk()
+
+
+def words(count: int) -> str:
+    return "".join(f"token{i} " for i in range(count))
+
+
+def test_a_message_and_its_reply(desk: Desk) -> None:
+    desk.load()
+    conversation = desk.chats.send(None, "What is\nthe KV cache?")
+    assert desk.chats.is_generating(conversation)
+    desk.until(lambda: bool(desk.ends))
+    question, reply = desk.chats.messages(conversation)
+    assert (question.role, question.content) == ("user", "What is\nthe KV cache?")
+    assert (reply.role, reply.content, reply.state) == ("assistant", words(20), MessageState.COMPLETE)
+    assert reply.parent_id == question.id
+    assert reply.model == "demo-checkpoint"
+    assert reply.finish_reason is FinishReason.STOP
+    assert reply.stats is not None
+    assert reply.stats.completion_tokens == 20
+    assert desk.shown[reply.id] == reply.content
+    assert desk.chats.conversation(conversation).title == "What is the KV cache?"
+    assert desk.saved(conversation) == [question, reply]
+    assert not desk.chats.is_generating(conversation)
+
+
+def test_everything_is_there_again_after_a_restart(make_desk: Callable[..., Desk]) -> None:
+    first = make_desk()
+    first.load()
+    conversation = first.chats.send(None, "one")
+    first.until(lambda: bool(first.ends))
+    first.chats.rename(conversation, "  a   title ")
+    before = first.chats.messages(conversation)
+    first.close()
+    second = make_desk()
+    assert [c.title for c in second.chats.conversations()] == ["a title"]
+    assert second.chats.messages(conversation) == before
+    second.load()
+    second.chats.send(conversation, "two")
+    second.until(lambda: bool(second.ends))
+    assert [m.content for m in second.chats.messages(conversation) if m.role == "user"] == ["one", "two"]
+    first.chats, first.close = second.chats, lambda: None  # type: ignore[method-assign]
+
+
+def test_the_prompt_is_the_whole_branch_with_the_system_prompt(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+    generate = desk.host.generate
+    monkeypatch.setattr(desk.host, "generate", lambda request: (sent.append(request), generate(request)))
+    desk.load(tokens=2)
+    desk.chats.system_prompt = "Be brief."
+    conversation = desk.chats.send(None, "one")
+    desk.until(lambda: len(desk.ends) == 1)
+    desk.chats.send(conversation, "two")
+    desk.until(lambda: len(desk.ends) == 2)
+    told = [(message.role, message.content) for message in sent[1].messages]
+    assert told == [("system", "Be brief."), ("user", "one"), ("assistant", words(2)), ("user", "two")]
+
+
+def test_stop_keeps_what_was_written(desk: Desk) -> None:
+    desk.load(tokens=100_000, tokens_per_second=1000)
+    conversation = desk.chats.send(None, "go")
+    desk.until(lambda: bool(desk.shown))
+    desk.chats.stop(conversation)
+    desk.until(lambda: bool(desk.ends))
+    reply = desk.chats.messages(conversation)[-1]
+    assert reply.state is MessageState.STOPPED
+    assert reply.content
+    assert reply.content == desk.shown[reply.id] == words(len(reply.content.split()))
+
+
+def test_text_is_on_disk_while_it_streams(desk: Desk) -> None:
+    desk.load(tokens=100_000, tokens_per_second=500)
+    conversation = desk.chats.send(None, "go")
+    assert desk.saved(conversation)[-1].state is MessageState.STREAMING
+    desk.until(lambda: len(next(iter(desk.shown.values()), "")) > 2000)
+    saved = desk.saved(conversation)[-1]
+    assert saved.state is MessageState.STREAMING
+    assert desk.shown[saved.id].startswith(saved.content)
+    assert len(desk.shown[saved.id]) - len(saved.content) < 2000
+
+
+def test_several_conversations_generate_at_once(desk: Desk) -> None:
+    desk.load(tokens=300, tokens_per_second=1000)
+    conversations = [desk.chats.send(None, f"chat {i}") for i in range(8)]
+    assert desk.chats.generating_count == 8
+    desk.until(lambda: len(desk.ends) == 8)
+    for conversation in conversations:
+        assert desk.chats.messages(conversation)[-1].content == words(300)
+        assert desk.saved(conversation)[-1].content == words(300)
+
+
+def test_sending_into_a_conversation_that_generates_is_ignored(desk: Desk) -> None:
+    desk.load(tokens=100_000, tokens_per_second=100)
+    conversation = desk.chats.send(None, "one")
+    assert desk.chats.send(conversation, "two") == conversation
+    assert desk.chats.send(conversation, "  ") == conversation
+    assert len(desk.chats.messages(conversation)) == 2
+
+
+def test_a_message_sent_while_loading_waits_for_the_model(desk: Desk) -> None:
+    desk.script = {"tokens": 5, "load_seconds": 0.3}
+    desk.host.load(DEMO, EngineConfig())
+    desk.until(lambda: desk.host.status.state is EngineState.LOADING)
+    conversation = desk.chats.send(None, "early")
+    assert desk.chats.is_generating(conversation)
+    desk.until(lambda: bool(desk.ends))
+    reply = desk.chats.messages(conversation)[-1]
+    assert (reply.content, reply.model) == (words(5), "demo-checkpoint")
+
+
+def test_a_message_loads_the_last_model_by_itself(desk: Desk) -> None:
+    desk.host.set_default(DEMO, EngineConfig())
+    conversation = desk.chats.send(None, "hello")
+    desk.until(lambda: bool(desk.ends))
+    assert desk.chats.messages(conversation)[-1].content == words(20)
+
+
+def test_without_any_model_the_message_is_kept_and_the_reply_says_why(desk: Desk) -> None:
+    conversation = desk.chats.send(None, "hello")
+    question, reply = desk.chats.messages(conversation)
+    assert question.content == "hello"
+    assert reply.state is MessageState.INTERRUPTED
+    assert reply.failure is not None
+    assert reply.failure.code is FailureCode.ENGINE_NOT_READY
+
+
+def test_a_load_that_fails_answers_the_messages_that_waited(desk: Desk) -> None:
+    desk.script = {"load_error": "the script says so", "load_seconds": 0.2}
+    desk.host.load(DEMO, EngineConfig())
+    desk.until(lambda: desk.host.status.state is EngineState.LOADING)
+    conversation = desk.chats.send(None, "early")
+    desk.until(lambda: bool(desk.ends))
+    reply = desk.chats.messages(conversation)[-1]
+    assert reply.failure is not None
+    assert "the script says so" in reply.failure.message
+
+
+def test_stop_takes_back_a_message_that_waits(desk: Desk) -> None:
+    desk.script = {"load_seconds": 60}
+    desk.host.load(DEMO, EngineConfig())
+    desk.until(lambda: desk.host.status.state is EngineState.LOADING)
+    conversation = desk.chats.send(None, "early")
+    desk.chats.stop(conversation)
+    assert desk.chats.messages(conversation)[-1].state is MessageState.STOPPED
+
+
+def test_a_killed_engine_interrupts_and_one_click_goes_on(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(in_child=True)
+    desk.load(tokens=100_000, tokens_per_second=1000)
+    conversation = desk.chats.send(None, "go")
+    desk.until(lambda: bool(desk.shown))
+    assert desk.host.status.info is not None
+    os.kill(desk.host.status.info.pid, signal.SIGKILL)
+    desk.until(lambda: bool(desk.ends))
+    cut = desk.chats.messages(conversation)[-1]
+    assert cut.state is MessageState.INTERRUPTED
+    assert cut.failure is not None
+    assert cut.failure.code is FailureCode.ENGINE_DIED
+    assert cut.content == desk.shown[cut.id] != ""
+    assert desk.saved(conversation)[-1] == cut
+
+    desk.script = {"reply": "the end"}
+    desk.until(lambda: desk.host.status.state is EngineState.FAILED)
+    desk.chats.continue_reply(conversation, cut.id)
+    desk.until(lambda: len(desk.ends) == 2)
+    whole = desk.chats.messages(conversation)[-1]
+    assert whole.id == cut.id
+    assert whole.content == cut.content + "the end"
+    assert (whole.state, whole.failure) == (MessageState.COMPLETE, None)
+    assert desk.saved(conversation)[-1] == whole
+
+
+def test_closing_marks_running_replies_as_interrupted(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk()
+    desk.load(tokens=100_000, tokens_per_second=500)
+    conversation = desk.chats.send(None, "go")
+    desk.until(lambda: bool(desk.shown))
+    desk.close()
+    reader = ConversationStore(desk.path)
+    reply = list(reader.messages(conversation).values())[-1]
+    reader.close()
+    assert reply.state is MessageState.INTERRUPTED
+    assert reply.content == desk.shown[reply.id]
+    desk.close = lambda: None  # type: ignore[method-assign]
+
+
+def test_delete_stops_and_no_late_event_finds_anything(desk: Desk) -> None:
+    desk.load(tokens=2000, tokens_per_second=1000)
+    gone, kept = desk.chats.send(None, "gone"), desk.chats.send(None, "kept")
+    desk.until(lambda: len(desk.shown) == 2)
+    removed: list[int] = []
+    desk.chats.conversation_removed.connect(removed.append)
+    desk.chats.delete(gone)
+    desk.until(lambda: bool(desk.ends))
+    assert removed == [gone]
+    assert [c.id for c in desk.chats.conversations()] == [kept]
+    assert desk.chats.messages(kept)[-1].content == words(2000)
+    assert desk.saved(gone) == []
+
+
+def test_the_list_is_ordered_by_last_use_and_tells_its_changes(desk: Desk) -> None:
+    desk.load(tokens=1)
+    added: list[Conversation] = []
+    desk.chats.conversation_added.connect(added.append)
+    first, second = desk.chats.send(None, "first"), desk.chats.send(None, "second")
+    desk.until(lambda: len(desk.ends) == 2)
+    assert [c.id for c in desk.chats.conversations()] == [second, first]
+    desk.chats.send(first, "again")
+    assert [c.id for c in desk.chats.conversations()] == [first, second]
+    assert [c.id for c in added] == [first, second]
+    desk.until(lambda: len(desk.ends) == 3)
+
+
+def test_hostile_text_survives_the_way_to_the_engine_and_to_disk(make_desk: Callable[..., Desk]) -> None:
+    desk = make_desk(in_child=True)
+    desk.load(tokens=3)
+    text = "NUL \0 · lone surrogate \ud800 · العربية · z̸̡͝alg̵o · " + "x" * 20_000
+    conversation = desk.chats.send(None, text)
+    desk.until(lambda: bool(desk.ends))
+    assert desk.saved(conversation)[0].content == text
+    assert desk.ends[0].state is MessageState.COMPLETE
