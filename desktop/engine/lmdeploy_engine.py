@@ -179,7 +179,6 @@ def _build(checkpoint: str, config: EngineConfig, report: Callable[..., None]) -
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     report("Starting LMDeploy")
-    from lmdeploy import PytorchEngineConfig, TurbomindEngineConfig
     from lmdeploy.archs import get_model_arch
     from lmdeploy.serve.core.async_engine import AsyncEngine
     from lmdeploy.turbomind.supported_models import is_supported
@@ -188,7 +187,7 @@ def _build(checkpoint: str, config: EngineConfig, report: Callable[..., None]) -
     machine = inspect_machine(config.devices[0] if config.devices else 0)
     turbomind_runs_it = is_supported(checkpoint, trust_remote_code=config.trust_remote_code)
     choice = choose_backend(config.backend, machine, architecture, turbomind_runs_it)
-    _check_architecture(choice, checkpoint, architecture, config)
+    _check_architecture(choice.backend, architecture, config)
     report(f"Loading the weights ({choice.reason})")
 
     class CpuAsyncEngine(AsyncEngine):  # type: ignore[misc]  # LMDeploy has no types
@@ -206,6 +205,20 @@ def _build(checkpoint: str, config: EngineConfig, report: Callable[..., None]) -
                 trust_remote_code=trust_remote_code,
             )
 
+    kind: type[AsyncEngine] = CpuAsyncEngine if choice.backend is Backend.CPU else AsyncEngine
+    engine = kind(
+        checkpoint,
+        backend="pytorch" if choice.backend is Backend.PYTORCH else "turbomind",
+        backend_config=_backend_config(choice.backend, config),
+        trust_remote_code=config.trust_remote_code,
+    )
+    return engine, choice
+
+
+def _backend_config(backend: Backend, config: EngineConfig) -> Any:
+    """LMDeploy's configuration object; the CPU backend takes TurboMind's."""
+    from lmdeploy import PytorchEngineConfig, TurbomindEngineConfig
+
     common: dict[str, Any] = {
         "dtype": config.dtype,
         "model_format": None if config.model_format == "hf" else config.model_format,
@@ -220,38 +233,29 @@ def _build(checkpoint: str, config: EngineConfig, report: Callable[..., None]) -
         "hf_overrides": config.hf_overrides,
         "enable_metrics": config.enable_metrics,
     }
-    kind: type[AsyncEngine] = CpuAsyncEngine if choice.backend is Backend.CPU else AsyncEngine
-    if choice.backend is Backend.PYTORCH:
+    if backend is Backend.PYTORCH:
         if config.devices is not None:
             # The PyTorch engine takes the visible cards in order; CUDA is not initialised before the first use.
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.devices))
-        backend_config: Any = PytorchEngineConfig(**common, block_size=config.cache_block_seq_len)
-    else:
-        backend_config = TurbomindEngineConfig(
-            **common,
-            devices=list(config.devices) if config.devices is not None else None,
-            cache_block_seq_len=config.cache_block_seq_len,
-            rope_scaling_factor=config.rope_scaling_factor,
-            communicator=config.communicator,
-        )
-    engine = kind(
-        checkpoint,
-        backend="pytorch" if choice.backend is Backend.PYTORCH else "turbomind",
-        backend_config=backend_config,
-        trust_remote_code=config.trust_remote_code,
+        return PytorchEngineConfig(**common, block_size=config.cache_block_seq_len)
+    return TurbomindEngineConfig(
+        **common,
+        devices=list(config.devices) if config.devices is not None else None,
+        cache_block_seq_len=config.cache_block_seq_len,
+        rope_scaling_factor=config.rope_scaling_factor,
+        communicator=config.communicator,
     )
-    return engine, choice
 
 
-def _check_architecture(choice: BackendChoice, checkpoint: str, architecture: str, config: EngineConfig) -> None:
+def _check_architecture(backend: Backend, architecture: str, config: EngineConfig) -> None:
     """Raise architecture_unsupported before anything is loaded. TurboMind was asked when it was chosen."""
-    if choice.backend is Backend.PYTORCH:
-        from lmdeploy.pytorch.supported_models import is_supported
+    if backend is Backend.PYTORCH:
+        from lmdeploy.pytorch.models.module_map import MODULE_MAP
 
-        if not is_supported(checkpoint, trust_remote_code=config.trust_remote_code):
+        if architecture not in MODULE_MAP and not config.trust_remote_code:
             reason = "neither TurboMind nor LMDeploy's PyTorch engine knows it"
             raise error(FailureCode.ARCHITECTURE_UNSUPPORTED, architecture=architecture, reason=reason)
-    elif choice.backend is Backend.CPU and not config.trust_remote_code:
+    elif backend is Backend.CPU and not config.trust_remote_code:
         import transformers
 
         if not hasattr(transformers, architecture):

@@ -1,0 +1,233 @@
+"""The composition root: builds every object, wires signals, runs the loop; one shutdown for every way out."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+import qasync
+from PySide6.QtCore import QObject, Slot
+from PySide6.QtWidgets import QApplication, QMessageBox
+
+from desktop.domain.errors import Action, FailureCode, TurbodeskError, failure
+from desktop.engine.base import Engine
+from desktop.engine.process_engine import ProcessEngine
+from desktop.hardware.nvml import NvmlReader
+from desktop.services.chats import Chats
+from desktop.services.engine_host import EngineHost
+from desktop.services.engine_status import EngineState, EngineStatus
+from desktop.services.gpu_monitor import GpuMonitor
+from desktop.services.notices import Notices
+from desktop.services.store_writer import StoreWriter
+from desktop.storage.checkpoint_reader import read_checkpoint
+from desktop.storage.conversations import ConversationStore
+from desktop.storage.instance_lock import InstanceLock
+from desktop.storage.paths import AppPaths, app_paths, demo_checkpoint
+from desktop.storage.settings import Settings, SettingsStore
+from desktop.ui.main_window import MainWindow
+from desktop.ui.memory.gauge import MemoryGauge
+from desktop.ui.theme import apply_theme
+
+logger = logging.getLogger(__name__)
+engine_logger = logging.getLogger("engine")
+
+SAVE_SECONDS = 5.0
+
+
+def run(options: argparse.Namespace) -> int:
+    """Open the window and run until it is closed; options: those of desktop.__main__. Returns the exit code."""
+    qt = QApplication(sys.argv[:1])
+    qt.setApplicationName("turbodesk")
+    qt.setApplicationDisplayName("Turbodesk")
+    qt.setDesktopFileName("turbodesk")
+    qt.setQuitOnLastWindowClosed(False)  # the last window asks for the shutdown, which then ends the loop
+    paths = app_paths(options.data_dir)
+    try:
+        app = App(paths)
+    except TurbodeskError as problem:
+        words = f"{problem.failure.message} {problem.failure.next_step}"
+        print(words, file=sys.stderr)
+        if qt.platformName() != "offscreen" and options.ask is None:
+            QMessageBox.critical(None, "Turbodesk", words)
+        return 1
+    with asyncio.Runner(loop_factory=lambda: qasync.QEventLoop(qt, already_running=False)) as runner:
+        return runner.run(app.main(options))
+
+
+class App(QObject):
+    """Everything there is, and its end.
+
+    make_engine: builds the engine of one load; by default LMDeploy's, in a child process or, as set, in this one.
+    Raises TurbodeskError when the data folder cannot be used.
+    """
+
+    def __init__(self, paths: AppPaths, make_engine: Callable[[Callable[[str], None]], Engine] | None = None) -> None:
+        super().__init__()
+        self._paths = paths
+        self._lock = InstanceLock(paths.data)
+        _write_log(paths.log)
+        self._settings_store = SettingsStore(paths.settings)
+        self.settings, settings_problem = self._settings_store.load()
+        self._store = ConversationStore(paths.conversations)
+        self._store.recover()
+        self.notices = Notices(self)
+        self._writer = StoreWriter(self._open_store, self)
+        checkpoint = self.settings.checkpoint or str(demo_checkpoint())
+        self.host = EngineHost(make_engine or self._make_engine, read_checkpoint, parent=self)
+        self.host.set_default(checkpoint, self.settings.engine)
+        self.chats = Chats(self._store, self._writer, self.host, parent=self)
+        self._monitor = GpuMonitor(NvmlReader(), parent=self)
+        gauge = MemoryGauge()
+        self.window = MainWindow(self.host, self.chats, self.notices, gauge, self.settings, str(demo_checkpoint()))
+
+        self._monitor.reading_changed.connect(gauge.show_reading)
+        self._writer.save_failed.connect(self.notices.raise_notice)
+        self._writer.write_lost.connect(self.notices.raise_notice)
+        self._writer.saved_again.connect(self._on_saved_again)
+        self.host.status_changed.connect(self._on_status_changed)
+        self.host.log_received.connect(engine_logger.info)
+        self.window.settings_changed.connect(self._on_settings_changed)
+        self.window.notice_action_triggered.connect(self._on_notice_action)
+        self.window.close_requested.connect(self._on_close_requested)
+
+        self._apply_settings()
+        if settings_problem:
+            self.notices.raise_notice(failure(FailureCode.SETTINGS_NOT_USED, reason=settings_problem))
+        self._over: asyncio.Event | None = None
+
+    async def main(self, options: argparse.Namespace) -> int:
+        """Show the window and run until it is closed, or until the question is answered."""
+        self._over = asyncio.Event()
+        self._catch_what_nobody_caught()
+        self._monitor.start()
+        self.window.show()
+        code = 0
+        if options.ask is not None:
+            from desktop.ask import Ask
+
+            asking = Ask(self.window, self.host, self.chats)
+            self.host.load(options.checkpoint or str(demo_checkpoint()), self.settings.engine)
+            code = await asking.run(options.ask, options.screenshot, options.timeout)
+        else:
+            if options.checkpoint:
+                self.host.load(options.checkpoint, self.settings.engine)
+            await self._over.wait()
+        await self.shutdown()
+        return code
+
+    async def shutdown(self) -> None:
+        """End everything, in the order in which nothing is lost: replies, engine, gauge, writer, lock."""
+        self.chats.close()
+        stopped = asyncio.Event()
+        self.host.stopped.connect(stopped.set)
+        self.host.shutdown()
+        await stopped.wait()
+        self.host.wait(1000)
+        self._monitor.stop()
+        if not self._writer.close(SAVE_SECONDS):
+            print("The last changes to the conversations could not be saved.", file=sys.stderr)
+        self._save_settings(msgspec.structs.replace(self.settings, geometry=self.window.geometry_text()))
+        self._store.close()
+        self.window.allow_close()
+        self.window.close()
+        self._lock.release()
+
+    def _open_store(self) -> ConversationStore:
+        return ConversationStore(self._paths.conversations)
+
+    def _make_engine(self, on_log: Callable[[str], None]) -> Engine:
+        if self.settings.run_engine_in_window_process:
+            from desktop.engine.lmdeploy_engine import LMDeployEngine
+
+            return LMDeployEngine()
+        return ProcessEngine(on_log=on_log)
+
+    def _apply_settings(self) -> None:
+        self.chats.params = self.settings.sampling
+        self.chats.system_prompt = self.settings.system_prompt
+        application = QApplication.instance()
+        assert isinstance(application, QApplication)
+        apply_theme(application, self.settings.theme)
+
+    def _save_settings(self, settings: Settings) -> None:
+        self.settings = settings
+        try:
+            self._settings_store.save(settings)
+        except TurbodeskError as problem:
+            self.notices.raise_notice(problem.failure)
+
+    @Slot(object)
+    def _on_settings_changed(self, settings: Settings) -> None:
+        self._save_settings(msgspec.structs.replace(settings, checkpoint=self.settings.checkpoint))
+        self._apply_settings()
+
+    @Slot(object)
+    def _on_status_changed(self, status: EngineStatus) -> None:
+        self._monitor.set_engine_pid(status.info.pid if status.info else None)
+        if status.state is EngineState.READY and status.path != self.settings.checkpoint:
+            self._save_settings(msgspec.structs.replace(self.settings, checkpoint=status.path))
+
+    @Slot()
+    def _on_saved_again(self) -> None:
+        for code in (FailureCode.DISK_FULL, FailureCode.STORAGE_NOT_WRITABLE, FailureCode.DATABASE_BUSY):
+            self.notices.dismiss(code)
+
+    @Slot(object)
+    def _on_notice_action(self, action: Action) -> None:
+        if action is Action.RETRY_SAVE:
+            self._writer.retry()
+
+    @Slot()
+    def _on_close_requested(self) -> None:
+        if self._over is not None:
+            self._over.set()
+
+    def _catch_what_nobody_caught(self) -> None:
+        """Errors in slots, threads and tasks reach the log and the user; signals end the program in good order."""
+        sys.excepthook = self._on_uncaught
+        threading.excepthook = self._on_uncaught_in_thread
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_uncaught_in_loop)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_close_requested)
+
+    def _on_uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        detail = "".join(traceback.format_exception(kind, error, trace))
+        logger.error(detail)
+        self.notices.raise_notice(failure(FailureCode.INTERNAL, reason=error or kind.__name__, detail=detail))
+
+    def _on_uncaught_in_thread(self, arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_value is not None:
+            logger.error("".join(traceback.format_exception(arguments.exc_value)))
+
+    def _on_uncaught_in_loop(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if error is None:
+            logger.error(context["message"])
+        else:
+            self._on_uncaught(type(error), error, error.__traceback__)
+
+
+def _write_log(folder: Path) -> None:
+    """The log goes to a file of at most 1 MB, with two older ones; without a place to write it, nowhere."""
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handler = RotatingFileHandler(folder / "turbodesk.log", maxBytes=1_000_000, backupCount=2, encoding="utf-8")
+    except OSError:
+        root.addHandler(logging.NullHandler())
+        return
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root.addHandler(handler)

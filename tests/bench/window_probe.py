@@ -1,0 +1,85 @@
+"""One start of a window, in a process of its own: prints seconds to interactive, resident bytes, engine modules.
+
+Run as `python -m tests.bench.window_probe bare|turbodesk STARTED_AT`, STARTED_AT being time.time() before the start.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+STARTED_AT = float(sys.argv[2])
+SETTLE_MILLISECONDS = 1500
+
+
+def report(seconds: float) -> None:
+    """Print the figures of this process."""
+    import os
+
+    with open(f"/proc/{os.getpid()}/statm") as file:
+        resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    loaded = sum(name.split(".")[0] in ("torch", "transformers", "lmdeploy") for name in sys.modules)
+    print(json.dumps({"seconds": seconds, "resident": resident, "engine_modules": loaded}), flush=True)
+
+
+def bare() -> None:
+    """The least there is: an application and a main window with a text field."""
+    from PySide6.QtCore import QTimer
+    from PySide6.QtWidgets import QApplication, QMainWindow, QPlainTextEdit
+
+    app = QApplication([])
+    window = QMainWindow()
+    window.setCentralWidget(QPlainTextEdit())
+    window.resize(1280, 800)
+    window.show()
+    seconds: list[float] = []
+
+    def on_idle() -> None:
+        seconds.append(time.time() - STARTED_AT)
+        QTimer.singleShot(SETTLE_MILLISECONDS, app.quit)
+
+    QTimer.singleShot(0, on_idle)
+    app.exec()
+    report(seconds[0])
+
+
+def turbodesk() -> None:
+    """The whole program on an empty data folder, up to the first idle moment of its loop."""
+    import tempfile
+    from pathlib import Path
+
+    with tempfile.TemporaryDirectory() as folder:
+        from desktop import __main__ as command_line
+        from desktop import startup
+
+        options = command_line.parse_arguments(["--data-dir", folder])
+        startup.why_no_screen()
+        from PySide6.QtCore import QTimer
+
+        from desktop import app as program
+
+        shown = program.App.main
+        seconds: list[float] = []
+
+        async def main_and_quit(self: program.App, options: object) -> int:
+            def on_idle() -> None:
+                seconds.append(time.time() - STARTED_AT)
+                QTimer.singleShot(SETTLE_MILLISECONDS, self.window.close)
+
+            QTimer.singleShot(0, on_idle)
+            return await shown(self, options)  # type: ignore[arg-type]
+
+        def before_shutdown(self: program.App) -> object:
+            report(seconds[0])
+            return shutdown(self)
+
+        shutdown = program.App.shutdown
+        program.App.main = main_and_quit  # type: ignore[method-assign,assignment]
+        program.App.shutdown = before_shutdown  # type: ignore[method-assign,assignment]
+        assert Path(folder).is_dir()
+        program.run(options)
+
+
+if __name__ == "__main__":
+    bare() if sys.argv[1] == "bare" else turbodesk()

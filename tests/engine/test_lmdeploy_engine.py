@@ -1,0 +1,88 @@
+"""What LMDeployEngine hands to LMDeploy, and how LMDeploy's words come back."""
+
+import os
+from typing import Any
+
+import pytest
+
+from desktop.domain.engine_config import Backend, EngineConfig
+from desktop.domain.errors import FailureCode, TurbodeskError
+from desktop.domain.generation import SamplingParams
+from desktop.engine import lmdeploy_engine
+
+FULL = EngineConfig(
+    dtype="float16",
+    model_format="awq",
+    tp=2,
+    devices=(1, 3),
+    session_len=4096,
+    max_batch_size=7,
+    cache_max_entry_count=0.33,
+    cache_block_seq_len=128,
+    quant_policy=4,
+    enable_prefix_caching=True,
+    max_prefill_token_num=1024,
+    rope_scaling_factor=2.0,
+    language_model_only=True,
+    communicator="cuda-ipc",
+    hf_overrides={"rope_parameters": {"factor": 2.0}},
+    enable_metrics=False,
+)
+# Named otherwise in LMDeploy, or not a setting of its engine.
+OURS = {"backend", "trust_remote_code"}
+
+
+def test_every_setting_reaches_turbomind() -> None:
+    given: Any = lmdeploy_engine._backend_config(Backend.TURBOMIND, FULL)
+    for name in set(FULL.__struct_fields__) - OURS:
+        value = getattr(FULL, name)
+        assert getattr(given, name) == (list(value) if isinstance(value, tuple) else value), name
+        assert value != getattr(EngineConfig(), name), f"{name} must differ from its default to prove anything"
+
+
+def test_the_pytorch_engine_gets_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    given: Any = lmdeploy_engine._backend_config(Backend.PYTORCH, FULL)
+    assert given.block_size == 128
+    assert given.quant_policy == 4
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,3"
+
+
+@pytest.mark.parametrize("backend", [Backend.PYTORCH, Backend.CPU])
+def test_an_architecture_nobody_runs_is_named(backend: Backend) -> None:
+    lmdeploy_engine._check_architecture(backend, "Qwen3ForCausalLM", EngineConfig())
+    with pytest.raises(TurbodeskError) as caught:
+        lmdeploy_engine._check_architecture(backend, "UnheardOfForCausalLM", EngineConfig())
+    assert caught.value.failure.code is FailureCode.ARCHITECTURE_UNSUPPORTED
+    assert "UnheardOfForCausalLM" in caught.value.failure.message
+
+
+def test_temperature_zero_is_greedy_and_the_rest_is_passed_on() -> None:
+    assert lmdeploy_engine._generation_config(SamplingParams(temperature=0.0)).do_sample is False
+    params = SamplingParams(
+        max_new_tokens=9,
+        temperature=0.5,
+        top_p=0.6,
+        top_k=7,
+        min_p=0.1,
+        repetition_penalty=1.2,
+        seed=11,
+        stop=("end",),
+    )
+    given: Any = lmdeploy_engine._generation_config(params)
+    assert given.do_sample is True
+    assert given.random_seed == 11
+    assert given.stop_words == ["end"]
+    for name in ("max_new_tokens", "temperature", "top_p", "top_k", "min_p", "repetition_penalty"):
+        assert getattr(given, name) == getattr(params, name)
+
+
+def test_errors_of_a_load_are_sorted_by_their_words() -> None:
+    sorted_by = {
+        "CUDA out of memory. Tried to allocate 2 GiB": FailureCode.VIDEO_MEMORY_EXHAUSTED,
+        "Try apply_chat_template failed: 'x'": FailureCode.TOKENIZER_BROKEN,
+        "something else": FailureCode.LOAD_FAILED,
+    }
+    for words, code in sorted_by.items():
+        assert lmdeploy_engine._load_failure(RuntimeError(words)).code is code
+    assert lmdeploy_engine._load_failure(MemoryError()).code is FailureCode.HOST_MEMORY_EXHAUSTED

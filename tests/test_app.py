@@ -1,0 +1,224 @@
+"""The whole program: its ways in, its ways out, and what it says when it cannot start."""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import qasync
+from PySide6.QtWidgets import QApplication
+
+from desktop.__main__ import parse_arguments
+from desktop.app import App
+from desktop.domain.conversation import MessageState
+from desktop.domain.errors import FailureCode, TurbodeskError
+from desktop.engine.scripted_engine import Script, ScriptedEngine
+from desktop.storage.conversations import ConversationStore
+from desktop.storage.paths import AppPaths, app_paths
+
+ROOT = Path(__file__).parents[1]
+Play = Callable[[App], Awaitable[None]]
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> AppPaths:
+    return app_paths(tmp_path / "data")
+
+
+def run_app(qapp: QApplication, paths: AppPaths, play: Play, *arguments: str, script: Script | None = None) -> int:
+    """Run the program as desktop.app.run does, with `play` as its user."""
+    options: argparse.Namespace = parse_arguments(["--data-dir", str(paths.data), *arguments])
+    hooks = sys.excepthook, __import__("threading").excepthook
+
+    async def main() -> int:
+        app = App(paths, lambda on_log: ScriptedEngine(script or Script(tokens=10)))
+        user = asyncio.ensure_future(play(app))
+        code = await asyncio.wait_for(app.main(options), 30)
+        await user
+        app.deleteLater()
+        app.window.deleteLater()
+        return code
+
+    try:
+        with asyncio.Runner(loop_factory=lambda: qasync.QEventLoop(qapp)) as runner:
+            return runner.run(main())
+    finally:
+        sys.excepthook, __import__("threading").excepthook = hooks
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_chat_and_close(qapp: QApplication, paths: AppPaths) -> None:
+    async def play(app: App) -> None:
+        app.window.type_message("hello")
+        app.window.press_send()
+        await until(lambda: app.chats.generating_count == 1)
+        await until(lambda: app.chats.generating_count == 0)
+        app.window.close()
+
+    assert run_app(qapp, paths, play) == 0
+    store = ConversationStore(paths.conversations)
+    (conversation,) = store.conversations()
+    question, reply = store.messages(conversation.id).values()
+    store.close()
+    assert (question.content, reply.state) == ("hello", MessageState.COMPLETE)
+    assert len(reply.content.split()) == 10
+    # The lock is free again and the settings are there.
+    assert run_app(qapp, paths, lambda app: close_at_once(app)) == 0
+    assert json.loads(paths.settings.read_text())["geometry"]
+
+
+async def close_at_once(app: App) -> None:
+    await until(app.window.isVisible)
+    app.window.close()
+
+
+def test_closing_while_a_reply_streams_keeps_it(qapp: QApplication, paths: AppPaths) -> None:
+    async def play(app: App) -> None:
+        app.window.type_message("hello")
+        app.window.press_send()
+        await until(lambda: any("token1 " in m.content for c in app.chats.conversations() for m in app.chats.messages(c.id)[1:]))
+        app.window.close()
+
+    assert run_app(qapp, paths, play, script=Script(tokens=100_000, tokens_per_second=500)) == 0
+    store = ConversationStore(paths.conversations)
+    reply = list(store.messages(store.conversations()[0].id).values())[-1]
+    store.close()
+    assert reply.state is MessageState.INTERRUPTED
+    assert reply.content.startswith("token0 token1 ")
+
+
+def test_ask_leaves_by_itself_with_a_picture(
+    qapp: QApplication, paths: AppPaths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def watch(app: App) -> None:
+        await until(app.window.isVisible)
+
+    picture = tmp_path / "a.png"
+    code = run_app(qapp, paths, watch, "--ask", "What?", "--screenshot", str(picture), script=Script(reply="So it is."))
+    out = capsys.readouterr()
+    assert (code, out.out.strip()) == (0, "So it is.")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "tokens" in out.err
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        (Script(load_error="the script says so"), "The model could not be loaded: the script says so."),
+        (Script(fail_after=2), "The reply failed: the script says so."),
+        (Script(tokens=100_000, tokens_per_second=10), "no complete reply within 2 seconds"),
+    ],
+)
+def test_ask_says_what_went_wrong(
+    qapp: QApplication, paths: AppPaths, capsys: pytest.CaptureFixture[str], script: Script, sentence: str
+) -> None:
+    async def watch(app: App) -> None:
+        await until(app.window.isVisible)
+
+    assert run_app(qapp, paths, watch, "--ask", "What?", "--timeout", "2", script=script) == 1
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_second_window_on_the_same_conversations_is_refused(qapp: QApplication, paths: AppPaths) -> None:
+    async def play(app: App) -> None:
+        with pytest.raises(TurbodeskError) as caught:
+            App(paths)
+        assert caught.value.failure.code is FailureCode.ALREADY_OPEN
+        assert str(os.getpid()) in caught.value.failure.message
+        second = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "desktop", "--data-dir", str(paths.data)),
+            cwd=ROOT,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, words = await second.communicate()
+        assert second.returncode == 1
+        assert b"already open" in words
+        assert b"Traceback" not in words
+        app.window.close()
+
+    assert run_app(qapp, paths, play) == 0
+
+
+def test_settings_that_cannot_be_read_are_told(qapp: QApplication, paths: AppPaths) -> None:
+    paths.settings.parent.mkdir(parents=True)
+    paths.settings.write_text("{broken")
+
+    async def play(app: App) -> None:
+        await until(app.window.isVisible)
+        (notice,) = app.notices.current
+        assert notice.code is FailureCode.SETTINGS_NOT_USED
+        assert "damaged" in notice.message
+        app.window.close()
+
+    assert run_app(qapp, paths, play) == 0
+    assert (paths.config / "settings.broken.json").read_text() == "{broken"
+
+
+def test_a_damaged_database_is_left_alone(paths: AppPaths) -> None:
+    paths.data.mkdir(parents=True)
+    paths.conversations.write_bytes(b"this is no database" * 1000)
+    done = run_program(paths)
+    words = done.communicate(timeout=30)[1]
+    assert done.returncode == 1
+    assert "is damaged" in words
+    assert "Traceback" not in words
+    assert paths.conversations.read_bytes() == b"this is no database" * 1000
+
+
+def test_a_data_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    done = run_program(app_paths(tmp_path / "file" / "data"))
+    words = done.communicate(timeout=30)[1]
+    assert done.returncode == 1
+    assert "cannot write" in words
+    assert "Traceback" not in words
+
+
+def run_program(paths: AppPaths) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "desktop", "--data-dir", str(paths.data)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_program_in_good_order(paths: AppPaths, number: signal.Signals) -> None:
+    with run_program(paths) as program:
+        deadline = time.monotonic() + 20
+        while not (paths.log / "turbodesk.log").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(1)
+        program.send_signal(number)
+        words = program.communicate(timeout=20)[1]
+    assert program.returncode == 0, words
+    assert "Traceback" not in words
+    assert paths.settings.exists()
+    with sqlite3.connect(paths.conversations) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
+
+
+def test_what_nobody_caught_reaches_the_user_and_the_log(qapp: QApplication, paths: AppPaths) -> None:
+    async def play(app: App) -> None:
+        await until(app.window.isVisible)
+        asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+        await until(lambda: bool(app.notices.current))
+        (notice,) = app.notices.current
+        assert notice.code is FailureCode.INTERNAL
+        assert "ZeroDivisionError" in notice.detail
+        app.window.close()
+
+    assert run_app(qapp, paths, play) == 0
+    assert "ZeroDivisionError" in (paths.log / "turbodesk.log").read_text()
