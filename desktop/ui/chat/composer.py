@@ -1,0 +1,116 @@
+"""Where a message is written: the box, a hint, and the button that sends or stops."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from desktop.ui.chat.message_edit import MessageEdit
+from desktop.ui.icons import Tint, icon
+from desktop.ui.theme import SPACE, TYPE, current_palette, font_of
+
+_RADIUS = 14
+
+
+class Composer(QFrame):
+    """Signals:
+    send_requested: the text as it was typed, never white space only.
+    stop_requested: the button was clicked while it said Stop.
+    """
+
+    send_requested = Signal(str)
+    stop_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._generating = False
+        self._focused = False
+        self.edit = MessageEdit(self)
+        self.edit.setAccessibleName("Message")
+        self.edit.submitted.connect(self.submit)
+        self.edit.focus_changed.connect(self._on_focus_changed)
+        self.edit.textChanged.connect(self._on_text_changed)
+        self._hint = QLabel(self)
+        self._hint.setProperty("dim", True)
+        self._hint.setTextFormat(Qt.TextFormat.PlainText)
+        self._hint.setFont(font_of(self._hint, TYPE.small))
+        self.button = QPushButton(self)
+        self.button.setProperty("primary", True)
+        self.button.setIconSize(QSize(16, 16))
+        self.button.clicked.connect(self._on_button_clicked)
+        row = QHBoxLayout()
+        row.setSpacing(SPACE[1])
+        row.addWidget(self._hint, 1)
+        row.addWidget(self.button)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(SPACE[3], SPACE[2], SPACE[2], SPACE[2])
+        column.setSpacing(SPACE[1])
+        column.addWidget(self.edit)
+        column.addLayout(row)
+        self.set_model_name("")
+        self._show_button()
+
+    @property
+    def text(self) -> str:
+        """What has been typed."""
+        return self.edit.toPlainText()
+
+    def set_text(self, text: str) -> None:
+        """Put this text in the box, the cursor after it."""
+        self.edit.setPlainText(text)
+        self.edit.moveCursor(self.edit.textCursor().MoveOperation.End)
+
+    def set_model_name(self, name: str) -> None:
+        """Whom the message goes to."""
+        self.edit.setPlaceholderText(f"Message {name} …" if name else "Write a message …")
+
+    def set_hint(self, words: str) -> None:
+        """A short line beside the button."""
+        self._hint.setText(words)
+
+    def set_generating(self, generating: bool) -> None:
+        """Whether the button stops the reply that is being written."""
+        if generating != self._generating:
+            self._generating = generating
+            self._show_button()
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        # Painted and not left to the style sheet, which would have to be worked out anew at each change of focus.
+        colours = current_palette()
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(QColor(colours.accent if self._focused else colours.line), 1))
+        painter.setBrush(QColor(colours.field))
+        painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), _RADIUS, _RADIUS)
+        painter.end()
+
+    @Slot()
+    def submit(self) -> None:
+        """Send what has been typed; nothing while a reply is being written or when there is only white space."""
+        if not self._generating and self.text.strip():
+            self.send_requested.emit(self.text)
+
+    def _show_button(self) -> None:
+        words = "Stop" if self._generating else "Send"
+        self.button.setText(words)
+        self.button.setIcon(icon("stop" if self._generating else "send", Tint.HighlightedText))
+        self.button.setAccessibleName("Stop the reply" if self._generating else "Send the message")
+        self.button.setToolTip("Stop the reply (Esc)" if self._generating else "Send (Enter)")
+        self._on_text_changed()
+
+    @Slot()
+    def _on_text_changed(self) -> None:
+        self.button.setEnabled(self._generating or bool(self.text.strip()))
+
+    @Slot()
+    def _on_button_clicked(self) -> None:
+        if self._generating:
+            self.stop_requested.emit()
+        else:
+            self.submit()
+
+    @Slot(bool)
+    def _on_focus_changed(self, focused: bool) -> None:
+        self._focused = focused
+        self.update()

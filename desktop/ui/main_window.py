@@ -1,0 +1,329 @@
+"""The window: lays out header, rail, pages and gauge, and connects them to the services."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import partial
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QByteArray, QTimer, Signal, Slot
+from PySide6.QtGui import QCloseEvent, QGuiApplication, QShowEvent
+from PySide6.QtWidgets import (
+    QApplication,
+    QHBoxLayout,
+    QMainWindow,
+    QMenu,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from desktop.domain.errors import Action
+from desktop.services.chats import Chats
+from desktop.services.engine_host import EngineHost
+from desktop.services.engine_status import EngineState, EngineStatus
+from desktop.services.notices import Notices
+from desktop.storage.settings import Settings
+from desktop.ui.actions import Actions
+from desktop.ui.chat.chat_page import ChatPage
+from desktop.ui.header import Header
+from desktop.ui.notice_bar import NoticeBar
+from desktop.ui.rail import Rail
+from desktop.ui.theme import apply_theme
+
+if TYPE_CHECKING:
+    from desktop.ui.settings_page import SettingsPage
+
+_SIZE = (1280, 800)
+_SMALLEST = (760, 480)
+_RECENT = 5
+_PREPARE_MILLISECONDS = 150
+_LOADED_OR_LOADING = (EngineState.LOADING, EngineState.READY)
+
+
+class MainWindow(QMainWindow):
+    """Signals:
+    close_requested: the user wants to leave; nothing closes until allow_close() and close() are called.
+    settings_changed: the new Settings, to be saved and brought into force.
+    notice_action_triggered: the Action of a notice that the window cannot do by itself.
+    """
+
+    close_requested = Signal()
+    settings_changed = Signal(object)
+    notice_action_triggered = Signal(object)
+
+    def __init__(
+        self,
+        host: EngineHost,
+        chats: Chats,
+        notices: Notices,
+        gauge: QWidget,
+        settings: Settings,
+        demo_path: str,
+        parent: QWidget | None = None,
+    ) -> None:
+        """demo_path: the folder of the demo model."""
+        super().__init__(parent)
+        app = QApplication.instance()
+        assert isinstance(app, QApplication)
+        apply_theme(app, settings.theme)  # before there are widgets: dressing them later costs a second time
+        self._host = host
+        self._chats = chats
+        self._settings = settings
+        self._demo_path = demo_path
+        self._may_close = False
+        self._recent = [settings.checkpoint] if settings.checkpoint not in ("", demo_path) else []
+        self._pages: dict[str, QWidget] = {}
+        self.setWindowTitle("Turbodesk")
+        self.setMinimumSize(*_SMALLEST)
+        self.resize(*_SIZE)
+        self._model_menu = QMenu(self)
+        self._header = Header(self._model_menu, demo_path, self)
+        self._rail = Rail(self)
+        self._stack = QStackedWidget(self)
+        self._notice_bar = NoticeBar(notices, self)
+        self.chat_page = ChatPage(host, chats, demo_path, self)
+        self._settings_page: SettingsPage | None = None
+        self._add_page("Chat", "chat", self.chat_page)
+        self._rail.add_page("Settings", "settings", at_bottom=True)
+        self._lay_out(gauge)
+        self.actions_registry = Actions(self)
+        self._make_actions()
+        self._fill_model_menu()
+        self._connect()
+        self._restore_geometry()
+        self._on_status_changed(host.status)
+        self.show_page("Chat")
+        self.chat_page.composer.edit.setFocus()
+
+    def allow_close(self) -> None:
+        """From now on closing the window closes it."""
+        self._may_close = True
+
+    def geometry_text(self) -> str:
+        """Where the window stands, as Settings keeps it."""
+        return base64.b64encode(self.saveGeometry().data()).decode("ascii")
+
+    def load(self, path: str) -> None:
+        """Load a model folder with the load settings of now."""
+        self._host.load(path, self._settings.engine)
+
+    @Slot()
+    def new_chat(self) -> None:
+        """Go to the chat page and show an empty chat."""
+        self.show_page("Chat")
+        self.chat_page.new_chat()
+
+    def type_message(self, text: str) -> None:
+        """Put this text in the composer."""
+        self.chat_page.composer.set_text(text)
+
+    def press_send(self) -> None:
+        """Press the composer's button, as long as it says Send."""
+        self.chat_page.composer.submit()
+
+    def show_page(self, name: str) -> None:
+        """Go to the page of this name."""
+        if name == "Settings":
+            self._pages[name] = self.settings_page
+        self._stack.setCurrentWidget(self._pages[name])
+        self._rail.set_page(name)
+
+    @property
+    def settings_page(self) -> SettingsPage:
+        """Built when it is first wanted: its many controls would make up a tenth of the start."""
+        if self._settings_page is None:
+            from desktop.ui.settings_page import SettingsPage
+
+            self._settings_page = SettingsPage(self._settings, self)
+            self._settings_page.settings_changed.connect(self._on_settings_changed)
+            self._stack.addWidget(self._settings_page)
+        return self._settings_page
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        QTimer.singleShot(_PREPARE_MILLISECONDS, self._on_idle)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if self._may_close:
+            event.accept()
+        else:
+            event.ignore()
+            if self._settings_page is not None:
+                self._settings_page.flush()
+            self.close_requested.emit()
+
+    def _add_page(self, name: str, icon_name: str, page: QWidget) -> None:
+        self._pages[name] = page
+        self._stack.addWidget(page)
+        self._rail.add_page(name, icon_name)
+
+    def _lay_out(self, gauge: QWidget) -> None:
+        page = _column(self._notice_bar, self._stack, gauge)
+        page.setStretch(1, 1)
+        body = QHBoxLayout()
+        body.setSpacing(0)
+        body.addWidget(self._rail)
+        body.addLayout(page, 1)
+        centre = QWidget(self)
+        whole = _column(self._header)
+        whole.addLayout(body, 1)
+        centre.setLayout(whole)
+        self.setCentralWidget(centre)
+
+    def _make_actions(self) -> None:
+        add, chat = self.actions_registry.add, self.chat_page
+        self._new = add("New chat", "Ctrl+N", self.new_chat)
+        self._open = add("Open model folder…", "Ctrl+O", self._on_open_folder)
+        self._load_demo = add("Load the demo model", "", self._on_load_demo)
+        self._reload = add("Reload the model", "Ctrl+Shift+R", self._on_reload)
+        self._unload = add("Unload the model", "Ctrl+Shift+E", self._host.unload)
+        self._send = add("Send the message", "Return", chat.composer.submit, only_in=chat.composer.edit)
+        self._stop = add("Stop the reply", "Escape", chat.stop)
+        self._copy_last = add("Copy the last reply", "Ctrl+Shift+C", self._on_copy_last)
+        self._focus = add("Write a message", "Ctrl+L", self._on_focus_composer)
+        self._previous = add("Previous conversation", "Ctrl+PgUp", self._on_previous)
+        self._next = add("Next conversation", "Ctrl+PgDown", self._on_next)
+        self._rename = add("Rename the conversation…", "", chat.panel.rename_current)
+        self._delete = add("Delete the conversation…", "", chat.panel.delete_current)
+        self._to_chat = add("Go to Chat", "Ctrl+1", partial(self.show_page, "Chat"))
+        self._to_settings = add("Go to Settings", "Ctrl+,", partial(self.show_page, "Settings"))
+        self._quit = add("Quit", "Ctrl+Q", self.close)
+        self._palette = add("Commands", "Ctrl+K", self._on_palette)
+
+    def _connect(self) -> None:
+        self._host.status_changed.connect(self._on_status_changed)
+        self._chats.conversation_changed.connect(self._update_actions)
+        self._rail.page_chosen.connect(self.show_page)
+        self._header.stop_requested.connect(self._host.unload)
+        self._model_menu.aboutToShow.connect(self._fill_model_menu)
+        self._notice_bar.action_triggered.connect(self._on_action)
+        self.chat_page.current_changed.connect(self._update_actions)
+        self.chat_page.model_needed.connect(self._on_model_needed)
+        self.chat_page.demo_requested.connect(self._on_load_demo)
+        self.chat_page.folder_requested.connect(self._on_open_folder)
+        self.chat_page.action_triggered.connect(self._on_action)
+
+    def _fill_model_menu(self) -> None:
+        menu = self._model_menu
+        menu.clear()
+        menu.addActions([self._load_demo, self._open])
+        if self._recent:
+            menu.addSection("Recent")
+            for path in self._recent:
+                menu.addAction(path, partial(self.load, path))
+        menu.addSeparator()
+        menu.addActions([self._reload, self._unload])
+
+    def _next_path(self) -> str:
+        return self._host.status.path or self._demo_path
+
+    def _restore_geometry(self) -> None:
+        if self._settings.geometry:
+            try:
+                self.restoreGeometry(QByteArray(base64.b64decode(self._settings.geometry, validate=True)))
+            except (binascii.Error, ValueError):
+                pass  # a window in its usual place is no loss
+
+    @Slot()
+    def _update_actions(self) -> None:
+        state = self._host.status.state
+        has_conversation = self.chat_page.current is not None
+        loading = state is EngineState.LOADING
+        self._unload.setText("Stop loading" if loading else "Unload the model")
+        self._unload.setEnabled(state in _LOADED_OR_LOADING)
+        self._reload.setEnabled(bool(self._host.status.path) and state is not EngineState.STOPPING)
+        self._stop.setEnabled(self.chat_page.is_generating)
+        for action in (self._copy_last, self._rename, self._delete):
+            action.setEnabled(has_conversation)
+
+    @Slot(object)
+    def _on_status_changed(self, status: EngineStatus) -> None:
+        self._header.set_status(status)
+        if status.state is EngineState.READY and status.path != self._demo_path:
+            self._recent = [status.path, *(known for known in self._recent if known != status.path)][:_RECENT]
+        self._update_actions()
+
+    @Slot(object)
+    def _on_settings_changed(self, settings: Settings) -> None:
+        self._settings = settings
+        self.settings_changed.emit(settings)
+
+    @Slot(object)
+    def _on_action(self, action: Action) -> None:
+        if action is Action.CHOOSE_MODEL:
+            self._on_open_folder()
+        elif action is Action.RELOAD:
+            self.load(self._next_path())
+        elif action is Action.NEW_CHAT:
+            self.new_chat()
+        else:
+            self.notice_action_triggered.emit(action)
+
+    @Slot()
+    def _on_idle(self) -> None:
+        """What the first message would otherwise wait for."""
+        import desktop.ui.chat.reply_view
+        import desktop.ui.chat.user_bubble  # noqa: F401
+
+        # The first widget that Qt and not Python made has PySide build every widget class, to find the right one.
+        self.chat_page.view.viewport()
+
+    @Slot()
+    def _on_model_needed(self) -> None:
+        self.load(self._next_path())
+
+    @Slot()
+    def _on_load_demo(self) -> None:
+        self.load(self._demo_path)
+
+    @Slot()
+    def _on_reload(self) -> None:
+        self.load(self._next_path())
+
+    @Slot()
+    def _on_open_folder(self) -> None:
+        from PySide6.QtWidgets import QFileDialog
+
+        dialog = QFileDialog(self, "Open a model folder")
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly)
+        if self._recent:
+            dialog.setDirectory(self._recent[0])
+        dialog.fileSelected.connect(self.load)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    @Slot()
+    def _on_focus_composer(self) -> None:
+        self.show_page("Chat")
+        self.chat_page.composer.edit.setFocus()
+
+    @Slot()
+    def _on_copy_last(self) -> None:
+        if text := self.chat_page.last_reply:
+            QGuiApplication.clipboard().setText(text)
+
+    @Slot()
+    def _on_previous(self) -> None:
+        self.chat_page.panel.step(-1)
+
+    @Slot()
+    def _on_next(self) -> None:
+        self.chat_page.panel.step(1)
+
+    @Slot()
+    def _on_palette(self) -> None:
+        from desktop.ui.command_palette import CommandPalette
+
+        CommandPalette(self.actions_registry.all, self).open_over(self)
+
+
+def _column(*widgets: QWidget) -> QVBoxLayout:
+    column = QVBoxLayout()
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(0)
+    for widget in widgets:
+        column.addWidget(widget)
+    return column

@@ -1,0 +1,311 @@
+"""The settings as controls whose range cannot be left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QHideEvent, QResizeEvent
+from PySide6.QtWidgets import (
+    QFormLayout,
+    QLabel,
+    QPlainTextEdit,
+    QScrollArea,
+    QVBoxLayout,
+    QWidget,
+)
+
+from desktop.domain.engine_config import Backend
+from desktop.storage.settings import Settings
+from desktop.ui.controls import ChoiceBox, DecimalBox, NumberBox, TickBox
+from desktop.ui.theme import SPACE, TYPE, font_of
+
+_COLUMN_WIDTH = 640
+_CONTROL_WIDTH = 240
+_SETTLE_MILLISECONDS = 400
+
+
+class SettingsPage(QScrollArea):
+    """Edits a Settings value; reads and writes nothing.
+
+    Signals:
+        settings_changed: the new Settings, a moment after the last change.
+    """
+
+    settings_changed = Signal(object)
+
+    def __init__(self, settings: Settings, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._settings = settings
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(_SETTLE_MILLISECONDS)
+        self._settle.timeout.connect(self.flush)
+        content = QWidget()
+        self._column = QVBoxLayout(content)
+        self._column.setSpacing(SPACE[1])
+        self._build()
+        self._column.addStretch(1)
+        self.setWidget(content)
+
+    @Slot()
+    def flush(self) -> None:
+        """Emit at once what was changed."""
+        self._settle.stop()
+        changed = self._read()
+        if changed != self._settings:
+            self._settings = changed
+            self.settings_changed.emit(changed)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self.flush()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        side = max((self.width() - _COLUMN_WIDTH) // 2, SPACE[4])
+        self._column.setContentsMargins(side, SPACE[4], side, SPACE[4])
+        super().resizeEvent(event)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        # The wheel scrolls the page; it changes a value only where one is working on it.
+        if event.type() == QEvent.Type.Wheel and isinstance(watched, QWidget) and not watched.hasFocus():
+            event.ignore()
+            return True
+        return super().eventFilter(watched, event)
+
+    def _build(self) -> None:
+        settings, engine, sampling = self._settings, self._settings.engine, self._settings.sampling
+        form = self._section("Appearance")
+        self._theme = self._choice(
+            form,
+            "Theme",
+            [("Follow the system", "system"), ("Light", "light"), ("Dark", "dark")],
+            settings.theme,
+            "Light or dark colours.",
+        )
+        form = self._section("Engine", "Used the next time a model is loaded.")
+        self._backend = self._choice(
+            form,
+            "Backend",
+            [
+                ("Choose by itself", Backend.AUTO),
+                ("TurboMind", Backend.TURBOMIND),
+                ("PyTorch engine", Backend.PYTORCH),
+                ("CPU", Backend.CPU),
+            ],
+            engine.backend,
+            "What runs the model. By itself: TurboMind where there is an NVIDIA card, else the processor.",
+        )
+        self._cache_ratio = self._decimal(
+            form,
+            "Cache ratio",
+            (0.01, 0.99, 0.05),
+            engine.cache_max_entry_count,
+            "Share of the video memory left after the weights that the KV cache takes. 0.01 to 0.99.",
+        )
+        self._session_len = self._whole(
+            form,
+            "Session length",
+            (0, 10_000_000, 1024),
+            engine.session_len or 0,
+            "Most tokens of prompt and reply together. 0 takes what the model was made for.",
+            zero="As the model",
+            suffix=" tokens",
+        )
+        self._batch = self._whole(
+            form,
+            "Replies at once",
+            (1, 1024, 1),
+            engine.max_batch_size,
+            "How many replies are written at the same time; the others wait. 1 to 1,024.",
+        )
+        self._kv_bits = self._choice(
+            form,
+            "KV cache precision",
+            [("16 bit", 0), ("int8", 8), ("int4", 4)],
+            engine.quant_policy,
+            "Fewer bits hold more text in the same memory, a little less exactly (quant policy 0, 8 or 4).",
+        )
+        self._prefix_caching = self._check(
+            form,
+            "Keep prefixes cached",
+            engine.enable_prefix_caching,
+            "Do not compute again what a prompt shares with an earlier one.",
+        )
+        self._in_process = self._check(
+            form,
+            "Run the engine in this process",
+            settings.run_engine_in_window_process,
+            "Starts faster, but when the engine crashes, for example out of video memory, the window ends with it. "
+            "Normally the engine has a process of its own.",
+            explain=True,
+        )
+        form = self._section("Replies", "Used from the next message on.")
+        self._temperature = self._decimal(
+            form,
+            "Temperature",
+            (0.0, 2.0, 0.1),
+            sampling.temperature,
+            "How freely words are chosen. 0 always takes the likeliest, 2 is wild. 0 to 2.",
+        )
+        self._top_p = self._decimal(
+            form,
+            "Top-p",
+            (0.01, 1.0, 0.05),
+            sampling.top_p,
+            "Choose among the likeliest words that together have this probability. 0.01 to 1.",
+        )
+        self._top_k = self._whole(
+            form,
+            "Top-k",
+            (0, 1024, 1),
+            sampling.top_k,
+            "Choose among so many likeliest words. 0 to 1,024, 0 for no limit.",
+            zero="No limit",
+        )
+        self._max_new_tokens = self._whole(
+            form,
+            "Longest reply",
+            (0, 10_000_000, 256),
+            sampling.max_new_tokens or 0,
+            "A reply is cut off after so many tokens. 0 lets it go on until the context is full.",
+            zero="Until the context is full",
+            suffix=" tokens",
+        )
+        self._system_prompt = QPlainTextEdit(settings.system_prompt)
+        self._system_prompt.setFixedHeight(96)
+        self._system_prompt.setTabChangesFocus(True)
+        self._system_prompt.setPlaceholderText("For example: Answer briefly.")
+        self._system_prompt.textChanged.connect(self._on_edited)
+        self._row(form, "System prompt", self._system_prompt, "Told to the model before every conversation.")
+
+    def _read(self) -> Settings:
+        engine = msgspec.structs.replace(
+            self._settings.engine,
+            backend=Backend(self._backend.currentData()),  # Qt keeps the bare string
+            cache_max_entry_count=round(self._cache_ratio.value(), 2),
+            session_len=self._session_len.value() or None,
+            max_batch_size=self._batch.value(),
+            quant_policy=self._kv_bits.currentData(),
+            enable_prefix_caching=self._prefix_caching.isChecked(),
+        )
+        sampling = msgspec.structs.replace(
+            self._settings.sampling,
+            temperature=round(self._temperature.value(), 2),
+            top_p=round(self._top_p.value(), 2),
+            top_k=self._top_k.value(),
+            max_new_tokens=self._max_new_tokens.value() or None,
+        )
+        return msgspec.structs.replace(
+            self._settings,
+            engine=engine,
+            sampling=sampling,
+            system_prompt=self._system_prompt.toPlainText(),
+            run_engine_in_window_process=self._in_process.isChecked(),
+            theme=self._theme.currentData(),
+        )
+
+    def _section(self, title: str, explanation: str = "") -> QFormLayout:
+        if self._column.count():
+            self._column.addSpacing(SPACE[3])
+        heading = QLabel(title)
+        heading.setFont(font_of(heading, TYPE.title, bold=True))
+        self._column.addWidget(heading)
+        if explanation:
+            self._column.addWidget(_dim(explanation))
+        form = QFormLayout()
+        form.setContentsMargins(0, SPACE[0], 0, 0)
+        form.setHorizontalSpacing(SPACE[4])
+        form.setVerticalSpacing(SPACE[1])
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.FieldsStayAtSizeHint)
+        self._column.addLayout(form)
+        return form
+
+    def _row(self, form: QFormLayout, name: str, control: QWidget, explanation: str) -> None:
+        control.setAccessibleName(name)
+        control.setAccessibleDescription(explanation)
+        control.setToolTip(explanation)
+        control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        control.installEventFilter(self)
+        if isinstance(control, QPlainTextEdit):
+            control.setMinimumWidth(_CONTROL_WIDTH + 120)
+        else:
+            control.setFixedWidth(_CONTROL_WIDTH)
+        label = QLabel(name)
+        label.setToolTip(explanation)
+        label.setBuddy(control)
+        label.setMinimumWidth(160)
+        form.addRow(label, control)
+
+    def _choice(
+        self, form: QFormLayout, name: str, choices: list[tuple[str, Any]], value: Any, explanation: str
+    ) -> ChoiceBox:
+        box = ChoiceBox()
+        for words, data in choices:
+            box.addItem(words, data)
+        box.setCurrentIndex(next((place for place, (_, data) in enumerate(choices) if data == value), 0))
+        box.currentIndexChanged.connect(self._on_edited)
+        self._row(form, name, box, explanation)
+        return box
+
+    def _decimal(
+        self, form: QFormLayout, name: str, bounds: tuple[float, float, float], value: float, explanation: str
+    ) -> DecimalBox:
+        box = DecimalBox()
+        box.setRange(bounds[0], bounds[1])
+        box.setSingleStep(bounds[2])
+        box.setValue(value)
+        box.valueChanged.connect(self._on_edited)
+        self._row(form, name, box, explanation)
+        return box
+
+    def _whole(
+        self,
+        form: QFormLayout,
+        name: str,
+        bounds: tuple[int, int, int],
+        value: int,
+        explanation: str,
+        *,
+        zero: str = "",
+        suffix: str = "",
+    ) -> NumberBox:
+        box = NumberBox()
+        box.setRange(bounds[0], bounds[1])
+        box.setSingleStep(bounds[2])
+        box.setGroupSeparatorShown(True)
+        box.setSpecialValueText(zero)
+        box.setSuffix(suffix)
+        box.setValue(value)
+        box.valueChanged.connect(self._on_edited)
+        self._row(form, name, box, explanation)
+        return box
+
+    def _check(self, form: QFormLayout, name: str, value: bool, explanation: str, *, explain: bool = False) -> TickBox:
+        box = TickBox(name)
+        box.setChecked(value)
+        box.setAccessibleName(name)
+        box.setAccessibleDescription(explanation)
+        box.setToolTip(explanation)
+        box.toggled.connect(self._on_edited)
+        form.addRow(box)
+        if explain:
+            form.addRow(_dim(explanation))
+        return box
+
+    @Slot()
+    def _on_edited(self) -> None:
+        self._settle.start()
+
+
+def _dim(words: str) -> QLabel:
+    label = QLabel(words)
+    label.setProperty("dim", True)
+    label.setWordWrap(True)
+    label.setFont(font_of(label, TYPE.small))
+    return label

@@ -1,0 +1,90 @@
+"""What the window says about the engine's state, about a finished reply, and on the button of a failure."""
+
+from __future__ import annotations
+
+from desktop.domain.conversation import Message, MessageState
+from desktop.domain.engine_config import Backend
+from desktop.domain.errors import Action
+from desktop.domain.generation import FinishReason
+from desktop.services.engine_status import EngineState, EngineStatus
+
+_BACKENDS = {Backend.TURBOMIND: "TurboMind", Backend.PYTORCH: "PyTorch engine", Backend.CPU: "CPU"}
+ACTION_LABELS = {
+    Action.CHOOSE_MODEL: "Choose another model…",
+    Action.RELOAD: "Load the model again",
+    Action.CONTINUE: "Go on",
+    Action.NEW_CHAT: "New chat",
+    Action.RETRY_SAVE: "Save now",
+}
+_SEPARATOR = " · "
+
+
+DEMO_NAME = "Demo model"
+
+
+def model_name(status: EngineStatus, demo_path: str = "") -> str:
+    """What the model is called; "" when none was asked for. demo_path: the folder whose own name says little."""
+    if status.path and status.path == demo_path:
+        return DEMO_NAME
+    if status.info is not None and status.info.model_name:
+        return status.info.model_name
+    if status.checkpoint is not None:
+        return status.checkpoint.name
+    return status.path.rstrip("/").rpartition("/")[2]
+
+
+def engine_line(status: EngineStatus) -> str:
+    """The line beside the model's name: what it is and what runs it, or what is going on."""
+    if status.state is EngineState.LOADING:
+        if status.progress is None:
+            return "starting"
+        share = "" if status.progress.fraction is None else f" {status.progress.fraction:.0%}"
+        return f"{status.progress.stage}{share}"
+    if status.state is EngineState.STOPPING:
+        return "unloading"
+    if status.state is EngineState.FAILED:
+        return "failed"
+    if status.info is None:
+        return "not loaded" if status.path else "choose one to begin"
+    parts = []
+    if status.checkpoint is not None and status.checkpoint.quantization is not None:
+        parts.append(status.checkpoint.quantization.method.upper())
+    parts.append(status.info.reason or _BACKENDS.get(status.info.backend, status.info.backend))
+    return _SEPARATOR.join(parts)
+
+
+def engine_explanation(status: EngineStatus, demo_path: str = "") -> str:
+    """The whole of it, for a tooltip and a screen reader."""
+    lines = [model_name(status, demo_path) or "No model", engine_line(status)]
+    if status.checkpoint is not None and status.checkpoint.label:
+        lines.append(status.checkpoint.label)
+    if status.info is not None:
+        lines.append(f"{status.info.context_length:,} tokens of context")
+    if status.path:
+        lines.append(status.path)
+    if status.failure is not None:
+        lines.append(status.failure.message)
+    return "\n".join(lines)
+
+
+def reply_line(message: Message) -> str:
+    """What is measured about a reply and why it ended, where that is worth a word."""
+    parts = []
+    if message.state is MessageState.STOPPED:
+        parts.append("stopped")
+    elif message.finish_reason is FinishReason.LENGTH:
+        parts.append("cut off at the token limit")
+    if message.stats is not None:
+        count = message.stats.completion_tokens
+        parts.append("1 token" if count == 1 else f"{count:,} tokens")
+        if message.stats.tokens_per_second:
+            parts.append(speed(message.stats.tokens_per_second))
+        if message.stats.time_to_first_token:
+            parts.append(f"first token {message.stats.time_to_first_token:.2f} s")
+    return _SEPARATOR.join(parts)
+
+
+def speed(tokens_per_second: float) -> str:
+    """'128 tok/s', with one digit after the point below 10."""
+    digits = 1 if tokens_per_second < 10 else 0
+    return f"{tokens_per_second:,.{digits}f} tok/s"

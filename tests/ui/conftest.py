@@ -1,0 +1,125 @@
+"""A whole window over a scripted engine, a real store in a new folder, and real services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QApplication, QWidget
+from pytestqt.qtbot import QtBot
+
+from desktop.domain.checkpoint import Checkpoint
+from desktop.domain.engine_config import EngineConfig
+from desktop.engine.scripted_engine import Script, ScriptedEngine
+from desktop.services.chats import Chats
+from desktop.services.engine_host import EngineHost
+from desktop.services.engine_status import EngineState
+from desktop.services.notices import Notices
+from desktop.services.store_writer import StoreWriter
+from desktop.storage.conversations import ConversationStore
+from desktop.storage.settings import Settings
+from desktop.ui.main_window import MainWindow
+from desktop.ui.theme import apply_theme
+
+DEMO = "/models/demo-checkpoint"
+OTHER = "/models/Qwen3-8B-AWQ"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The offscreen platform says that it has no window manager; that is no finding."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.qt_log_ignore("This plugin does not support", extend=True))
+
+
+def read_checkpoint(path: str) -> Checkpoint:
+    """A checkpoint without a folder."""
+    return Checkpoint(
+        architecture="Qwen3ForCausalLM",
+        model_type="qwen3",
+        quantization=None,
+        context_length=32768,
+        vision=False,
+        needs_remote_code=False,
+        tied_embeddings=True,
+        layers=1,
+        hidden_size=128,
+        intermediate_size=256,
+        heads=1,
+        kv_heads=1,
+        head_dim=128,
+        vocab_size=256,
+        path=path,
+        name=path.rpartition("/")[2],
+        label="",
+        parameters=1,
+        weight_bytes=2,
+        dtypes=("F16",),
+        has_tokenizer=True,
+        has_chat_template=True,
+    )
+
+
+@dataclass
+class Desk:
+    """A window and all that is behind it. script: what the next load plays."""
+
+    window: MainWindow
+    host: EngineHost
+    chats: Chats
+    notices: Notices
+    bot: QtBot
+    script: Script = field(default_factory=Script)
+
+    def until(self, true: Callable[[], bool]) -> None:
+        """Let events run until this is so."""
+        self.bot.waitUntil(true, timeout=10_000)
+
+    def load(self, script: Script, path: str = DEMO) -> None:
+        """Load the scripted engine and wait until it is ready."""
+        self.script = script
+        loading = lambda status: status.state is EngineState.LOADING  # noqa: E731
+        with self.bot.waitSignal(self.host.status_changed, check_params_cb=loading, timeout=10_000):
+            self.window.load(path)
+        self.until(lambda: self.host.is_ready)
+
+    def ask(self, text: str) -> None:
+        """Type and press Enter."""
+        edit = self.window.chat_page.composer.edit
+        edit.setFocus()
+        self.bot.keyClicks(edit, text)
+        self.bot.keyClick(edit, "\r")
+
+    def idle(self) -> None:
+        """Wait until no reply is being written."""
+        self.until(lambda: self.chats.generating_count == 0)
+
+
+@pytest.fixture
+def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Desk]:
+    """An open window; the engine is not loaded."""
+    apply_theme(qapp, "light")
+    path = tmp_path / "conversations.db"
+    store = ConversationStore(path)
+    writer = StoreWriter(lambda: ConversationStore(path))
+    host = EngineHost(lambda on_log: ScriptedEngine(made.script), read_checkpoint)
+    host.set_default(DEMO, EngineConfig())
+    chats = Chats(store, writer, host)
+    notices = Notices()
+    window = MainWindow(host, chats, notices, QWidget(), Settings(), DEMO)
+    made = Desk(window, host, chats, notices, qtbot)
+    window.show()
+    yield made
+    chats.close()
+    with qtbot.waitSignal(host.stopped, timeout=10_000):
+        host.shutdown()
+    host.wait(1000)
+    assert writer.close(5.0)
+    window.allow_close()
+    window.close()
+    window.deleteLater()
+    store.close()
+    # What the window made is deleted with it, before the next test's window comes.
+    qapp.processEvents()

@@ -1,0 +1,303 @@
+"""The chat page as a person uses it: typing, sending, stopping, switching, failing and going on."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAccessible, QGuiApplication, QInputMethodEvent, QTextTable
+from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
+
+from desktop.domain.conversation import MessageState
+from desktop.domain.errors import Action, FailureCode, failure
+from desktop.engine.scripted_engine import Script
+from desktop.services.engine_status import EngineState
+from desktop.ui.chat.conversation_view import PAGE
+from desktop.ui.chat.markdown_view import MarkdownView
+from desktop.ui.chat.message_view import MessageView
+from desktop.ui.chat.plain_text_view import PlainTextView
+from desktop.ui.chat.reply_view import ReplyView
+from desktop.ui.failure_card import FailureCard
+from tests.ui.conftest import DEMO, OTHER, Desk
+
+MARKDOWN = "Some **bold** words.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nx = 1\n```\n"
+
+
+def last_reply(desk: Desk) -> ReplyView:
+    view = list(desk.window.chat_page.view._views.values())[-1]
+    assert isinstance(view, ReplyView)
+    return view
+
+
+def card(desk: Desk) -> FailureCard:
+    desk.until(lambda: len(cards(desk)) == 1)
+    return cards(desk)[0]
+
+
+def in_order(desk: Desk) -> list[MessageView]:
+    column = desk.window.chat_page.view._column
+    widgets = [item.widget() for item in map(column.itemAt, range(column.count())) if item is not None]
+    return [widget for widget in widgets if isinstance(widget, MessageView)]
+
+
+def cards(desk: Desk) -> list[FailureCard]:
+    return [c for c in desk.window.chat_page.findChildren(FailureCard) if c.isVisible()]
+
+
+def test_a_reply_is_plain_while_it_is_written_and_markdown_after(desk: Desk) -> None:
+    desk.load(Script(reply=MARKDOWN, tokens_per_second=15))
+    desk.ask("What?")
+    assert desk.window.chat_page.composer.text == ""
+    desk.until(lambda: isinstance(last_reply(desk)._text, PlainTextView) and "**bold**" in written(desk))
+    assert desk.window.chat_page.composer.button.text() == "Stop"
+    desk.idle()
+    view = last_reply(desk)._text
+    assert isinstance(view, MarkdownView)
+    assert "Some bold words." in view.toPlainText()
+    assert any(isinstance(frame, QTextTable) for frame in view.document().rootFrame().childFrames())
+    assert "tokens" in last_reply(desk)._status.text()
+    assert "tok/s" in last_reply(desk)._status.text()
+    assert desk.window.chat_page.composer.button.text() == "Send"
+
+
+def written(desk: Desk) -> str:
+    text = last_reply(desk)._text
+    return text.toPlainText() if text is not None else ""
+
+
+def test_shift_enter_makes_a_line_and_white_space_is_not_sent(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    edit = desk.window.chat_page.composer.edit
+    desk.bot.keyClick(edit, "\r")
+    desk.bot.keyClicks(edit, "one")
+    desk.bot.keyClick(edit, "\r", Qt.KeyboardModifier.ShiftModifier)
+    desk.bot.keyClicks(edit, "two")
+    assert desk.chats.conversations() == []
+    assert edit.toPlainText() == "one\ntwo"
+    desk.bot.keyClick(edit, "\r")
+    desk.idle()
+    assert desk.chats.messages(desk.chats.conversations()[0].id)[0].content == "one\ntwo"
+
+
+def test_enter_belongs_to_the_input_method_while_a_word_is_composed(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    edit = desk.window.chat_page.composer.edit
+    desk.bot.keyClicks(edit, "a")
+    QApplication.sendEvent(edit, QInputMethodEvent("ni", []))
+    desk.bot.keyClick(edit, "\r")
+    assert desk.chats.conversations() == []
+    done = QInputMethodEvent("", [])
+    done.setCommitString("你")
+    QApplication.sendEvent(edit, done)
+    desk.bot.keyClick(edit, "\r")
+    assert len(desk.chats.conversations()) == 1
+
+
+def test_escape_stops_and_the_reply_can_go_on(desk: Desk) -> None:
+    desk.load(Script(tokens=10_000, tokens_per_second=200))
+    desk.ask("Go")
+    desk.until(lambda: "token3" in written(desk))
+    desk.bot.keyClick(desk.window, Qt.Key.Key_Escape)
+    desk.idle()
+    assert last_reply(desk).message.state is MessageState.STOPPED
+    assert last_reply(desk)._status.text().startswith("stopped · ")
+    assert last_reply(desk)._go_on.isVisible()
+    desk.load(Script(reply=" and the end"))
+    last_reply(desk)._go_on.click()
+    desk.idle()
+    assert last_reply(desk).message.content.endswith("and the end")
+
+
+def test_a_failed_reply_keeps_its_text_and_goes_on(desk: Desk) -> None:
+    desk.load(Script(tokens=50, fail_after=5))
+    desk.ask("Go")
+    desk.idle()
+    shown = card(desk)
+    assert shown.failure.code is FailureCode.REQUEST_FAILED
+    assert "token4" in written(desk)
+    assert shown.action_button is not None
+    desk.load(Script(reply="the rest"))
+    shown.action_button.click()
+    desk.idle()
+    assert last_reply(desk).message.content.endswith("token4 the rest")
+    assert not cards(desk)
+
+
+def test_a_failed_load_shows_a_card_and_loads_again(desk: Desk) -> None:
+    desk.script = Script(load_error="no kernel image")
+    desk.window.load(DEMO)
+    desk.until(lambda: desk.host.status.state is EngineState.FAILED)
+    shown = card(desk)
+    assert "no kernel image" in shown.failure.message
+    desk.script = Script()
+    assert shown.action_button is not None
+    shown.action_button.click()
+    desk.until(lambda: desk.host.is_ready)
+    assert not cards(desk)
+
+
+def test_sending_without_a_model_loads_it_with_the_settings_of_now(desk: Desk) -> None:
+    desk.script = Script(reply="here", load_seconds=0.2)
+    assert desk.window.chat_page.composer._hint.text() == "The demo model loads first"
+    desk.window.settings_page._batch.setValue(3)
+    desk.window.settings_page.flush()
+    desk.ask("Anyone?")
+    desk.until(lambda: desk.chats.generating_count == 1)
+    desk.until(lambda: last_reply(desk)._status.text() == "waiting for the model")
+    desk.idle()
+    assert written(desk) == "here"
+    assert desk.host.status.config.max_batch_size == 3
+
+
+def test_switching_keeps_drafts_and_interrupts_nothing(desk: Desk) -> None:
+    desk.load(Script(tokens=60, tokens_per_second=100))
+    page = desk.window.chat_page
+    desk.ask("first")
+    first = page.current
+    assert first is not None
+    desk.bot.keyClicks(page.composer.edit, "draft of the first")
+    page.panel.new_button.click()
+    assert page.composer.text == ""
+    desk.ask("second")
+    second = page.current
+    assert second not in (None, first)
+    assert desk.chats.is_generating(first)
+    desk.idle()
+    assert desk.chats.messages(first)[-1].content.endswith("token59 ")
+    page.open_conversation(first)
+    assert page.composer.text == "draft of the first"
+    assert "token59" in written(desk)
+    desk.window._next.trigger()
+    desk.window._previous.trigger()
+    assert page.current == second
+
+
+def test_coming_back_to_a_running_reply_shows_all_of_it_once(desk: Desk) -> None:
+    desk.load(Script(tokens=200, tokens_per_second=100))
+    page = desk.window.chat_page
+    desk.ask("first")
+    first = page.current
+    assert first is not None
+    page.new_chat()
+    desk.bot.wait(200)
+    page.open_conversation(first)
+    desk.until(lambda: "token30 " in written(desk))
+    text = written(desk)
+    assert text == "".join(f"token{i} " for i in range(text.count("token")))
+    desk.idle()
+    assert written(desk).strip() == "".join(f"token{i} " for i in range(200)).strip()
+
+
+def test_an_example_question_is_one_click(desk: Desk) -> None:
+    desk.load(Script(reply="memory of keys and values"))
+    page = desk.window.chat_page
+    example = next(b for b in page.empty.findChildren(QPushButton) if b.text() == "What is the KV cache?")
+    assert example.isVisible()
+    example.click()
+    desk.idle()
+    assert page.view.isVisible()
+    assert written(desk) == "memory of keys and values"
+
+
+def test_the_empty_page_says_how_the_model_is(desk: Desk) -> None:
+    empty = desk.window.chat_page.empty
+    assert empty._load_demo.isVisible()
+    desk.script = Script(load_seconds=0.4)
+    empty._load_demo.click()
+    desk.until(lambda: desk.host.status.state is EngineState.LOADING)
+    assert empty._heading.text() == "Loading the demo model"
+    assert not empty._load_demo.isVisible()
+    desk.until(lambda: desk.host.is_ready)
+    assert empty._heading.text() == "Ask the demo model something"
+    desk.load(Script(), OTHER)
+    assert empty._heading.text() == "Ask Qwen3-8B-AWQ something"
+    assert not any(button.isVisible() for button in empty._examples)
+
+
+def test_deleting_asks_first_and_leaves_an_empty_page(desk: Desk) -> None:
+    desk.load(Script(tokens=1_000, tokens_per_second=100))
+    desk.ask("to be deleted")
+    page = desk.window.chat_page
+    page.panel.delete_current()
+    dialog = page.panel.findChild(QMessageBox)
+    assert dialog is not None
+    next(b for b in dialog.buttons() if b.text() == "Delete").click()
+    assert desk.chats.conversations() == []
+    assert page.current is None
+    assert page.empty.isVisible()
+    assert desk.chats.generating_count == 0
+
+
+def test_a_long_conversation_shows_its_end_first(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    conversation = None
+    for number in range(PAGE):
+        conversation = desk.chats.send(conversation, f"question {number}")
+        desk.idle()
+    page = desk.window.chat_page
+    page.open_conversation(conversation)
+    desk.until(lambda: len(page.view._views) == PAGE and page.view._earlier.isVisible())
+    bar = page.view.verticalScrollBar()
+    desk.until(lambda: bar.value() == bar.maximum() > 0)
+    bar.setValue(0)
+    page.view._earlier.click()
+    desk.until(lambda: len(page.view._views) == 2 * PAGE and not page.view._earlier.isVisible())
+    assert [view.message.content for view in in_order(desk)] == [m.content for m in desk.chats.messages(conversation)]
+    desk.until(lambda: 0 < bar.value() < bar.maximum())
+
+
+def test_it_follows_the_end_only_when_the_reader_is_there(desk: Desk) -> None:
+    desk.load(Script(reply="one line\n" * 400, tokens_per_second=300))
+    desk.ask("Go")
+    view = desk.window.chat_page.view
+    bar = view.verticalScrollBar()
+    desk.until(lambda: bar.maximum() > 200)
+    desk.until(lambda: bar.value() == bar.maximum())
+    bar.setValue(0)
+    assert view._jump.isVisible()
+    before = bar.maximum()
+    desk.until(lambda: bar.maximum() > before)
+    assert bar.value() == 0
+    view._jump.click()
+    desk.until(lambda: bar.value() == bar.maximum())
+    assert not view._jump.isVisible()
+
+
+def test_a_cut_off_reply_of_an_earlier_run_can_go_on(desk: Desk) -> None:
+    desk.load(Script(tokens=1_000, tokens_per_second=100))
+    desk.ask("Go")
+    desk.until(lambda: "token3" in written(desk))
+    desk.chats.close()  # as a shutdown does
+    shown = card(desk)
+    assert shown.failure.action is Action.CONTINUE
+    assert "cut off" in shown.failure.message
+
+
+def test_a_finished_reply_is_announced_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(QAccessible, "updateAccessibility", lambda event: said.append(event.message()))
+    desk.load(Script(reply="one two three", tokens_per_second=100))
+    desk.ask("Go")
+    desk.idle()
+    assert said == ["one two three"]
+
+
+def test_the_last_reply_is_copied_as_it_came(desk: Desk) -> None:
+    desk.load(Script(reply=MARKDOWN))
+    desk.ask("Go")
+    desk.idle()
+    desk.window._copy_last.trigger()
+    assert QGuiApplication.clipboard().text() == MARKDOWN
+
+
+def test_a_failure_shows_its_details_to_copy(desk: Desk) -> None:
+    shown = FailureCard(failure(FailureCode.ENGINE_DIED, when="while loading", reason="signal 9", detail="the log"))
+    desk.bot.addWidget(shown)
+    shown.show()
+    assert shown._details_button is not None
+    assert shown._copy_button is not None
+    shown._details_button.click()
+    assert shown._details is not None
+    assert shown._details.toPlainText() == "the log"
+    shown._copy_button.click()
+    assert "signal 9" in QGuiApplication.clipboard().text()
+    assert QGuiApplication.clipboard().text().endswith("the log")

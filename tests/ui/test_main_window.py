@@ -1,0 +1,159 @@
+"""The window's frame: ways out, menus, notices, pages, names for everything."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QWidget,
+)
+
+from desktop.domain.engine_config import Backend
+from desktop.domain.errors import Action, FailureCode, failure
+from desktop.domain.generation import SamplingParams
+from desktop.engine.scripted_engine import Script
+from desktop.services.engine_status import EngineState
+from desktop.storage.settings import Settings
+from desktop.ui.command_palette import CommandPalette
+from desktop.ui.main_window import MainWindow
+from desktop.ui.settings_page import SettingsPage
+from tests.ui.conftest import DEMO, OTHER, Desk
+
+
+def test_every_way_out_asks_and_waits(desk: Desk) -> None:
+    with desk.bot.waitSignal(desk.window.close_requested):
+        desk.window.close()
+    assert desk.window.isVisible()
+    with desk.bot.waitSignal(desk.window.close_requested):
+        desk.bot.keyClick(desk.window, Qt.Key.Key_Q, Qt.KeyboardModifier.ControlModifier)
+    assert desk.window.isVisible()
+    desk.window.allow_close()
+    desk.window.close()
+    assert not desk.window.isVisible()
+
+
+def test_the_geometry_comes_back(desk: Desk) -> None:
+    desk.window.resize(780, 520)
+    text = desk.window.geometry_text()
+    other = MainWindow(desk.host, desk.chats, desk.notices, QWidget(), Settings(geometry=text), DEMO)
+    assert (other.width(), other.height()) == (780, 520)
+    broken = MainWindow(desk.host, desk.chats, desk.notices, QWidget(), Settings(geometry="%%%"), DEMO)
+    assert broken.width() == 1280
+    for window in (other, broken):
+        window.deleteLater()
+
+
+def test_loading_can_be_stopped_from_the_header(desk: Desk) -> None:
+    desk.script = Script(load_seconds=30)
+    desk.window.load(OTHER)
+    desk.until(lambda: desk.window._header._stop.isVisible())
+    assert "Qwen3-8B-AWQ" in desk.window._header.model_button.accessibleName()
+    assert desk.window._unload.text() == "Stop loading"
+    desk.window._header._stop.click()
+    desk.until(lambda: desk.host.status.state is EngineState.UNLOADED)
+    assert not desk.window._header._stop.isVisible()
+
+
+def test_the_model_menu_lists_what_was_loaded(desk: Desk) -> None:
+    desk.load(Script(), OTHER)
+    desk.window._model_menu.aboutToShow.emit()
+    names = [action.text() for action in desk.window._model_menu.actions()]
+    assert OTHER in names
+    assert "Unload the model" in names
+    desk.window._unload.trigger()
+    desk.until(lambda: desk.host.status.state is EngineState.UNLOADED)
+    assert not desk.window._unload.isEnabled()
+    desk.window._reload.trigger()
+    desk.until(lambda: desk.host.is_ready)
+
+
+def test_a_notice_shows_its_button_and_goes(desk: Desk) -> None:
+    bar = desk.window._notice_bar
+    assert not bar.isVisible()
+    desk.notices.raise_notice(failure(FailureCode.DISK_FULL))
+    assert bar.isVisible()
+    with desk.bot.waitSignal(desk.window.notice_action_triggered) as triggered:
+        next(button for button in bar.findChildren(QPushButton) if button.isVisible()).click()
+    assert triggered.args == [Action.RETRY_SAVE]
+    desk.notices.dismiss(FailureCode.DISK_FULL)
+    assert not bar.isVisible()
+
+
+def test_the_palette_finds_and_triggers(desk: Desk) -> None:
+    desk.window._palette.trigger()
+    palette = next(w for w in QApplication.topLevelWidgets() if isinstance(w, CommandPalette))
+    desk.bot.keyClicks(palette._line, "sett go")
+    desk.bot.keyClick(palette._line, "\r")
+    assert desk.window.settings_page.isVisible()
+
+
+def test_every_action_has_a_name_and_no_two_share_a_shortcut(desk: Desk) -> None:
+    actions = desk.window.actions_registry.all
+    assert all(isinstance(action, QAction) and action.text() for action in actions)
+    keys = [action.shortcut().toString() for action in actions if not action.shortcut().isEmpty()]
+    assert len(keys) == len(set(keys))
+
+
+def test_every_control_has_an_accessible_name(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    desk.ask("Go")
+    desk.idle()
+    desk.notices.raise_notice(failure(FailureCode.DISK_FULL))
+    desk.window.show_page("Settings")
+    kinds = (QAbstractButton, QAbstractSpinBox, QComboBox, QPlainTextEdit, QLineEdit)
+    nameless = [
+        widget
+        for widget in desk.window.findChildren(QWidget)
+        if isinstance(widget, kinds)
+        and not widget.accessibleName()
+        and not widget.objectName().startswith("qt_")
+        and not isinstance(widget.parent(), QAbstractSpinBox)
+    ]
+    assert nameless == []
+
+
+def test_settings_go_round(desk: Desk) -> None:
+    given = Settings(
+        sampling=SamplingParams(temperature=0.0, top_p=0.5, top_k=0, max_new_tokens=256, min_p=0.1),
+        system_prompt="Be brief.",
+        run_engine_in_window_process=True,
+        theme="dark",
+        checkpoint=OTHER,
+    )
+    page = SettingsPage(given)
+    desk.bot.addWidget(page)
+    assert page._read() == given
+    page._cache_ratio.setValue(0.5)
+    page._session_len.setValue(4096)
+    page._backend.setCurrentIndex(page._backend.findData(Backend.CPU))
+    page._kv_bits.setCurrentIndex(page._kv_bits.findData(4))
+    with desk.bot.waitSignal(page.settings_changed) as changed:
+        page._max_new_tokens.setValue(0)
+    (settings,) = changed.args
+    assert settings.engine.cache_max_entry_count == 0.5
+    assert settings.engine.session_len == 4096
+    assert settings.engine.backend is Backend.CPU
+    assert settings.engine.quant_policy == 4
+    assert settings.sampling.max_new_tokens is None
+    assert settings.sampling.min_p == 0.1
+    assert settings.engine.problems() == []
+
+
+@pytest.mark.parametrize("value", [-5.0, 0.0, 1.0, 99.0])
+def test_no_setting_leaves_its_range(desk: Desk, value: float) -> None:
+    page = SettingsPage(Settings())
+    desk.bot.addWidget(page)
+    for box in (page._cache_ratio, page._temperature, page._top_p):
+        box.setValue(value)
+    page._batch.setValue(int(value))
+    settings = page._read()
+    assert settings.engine.problems() == []
+    assert settings.sampling.problems() == []
