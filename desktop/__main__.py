@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from pathlib import Path
@@ -41,6 +42,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def main() -> int:
     """Run Turbodesk; returns the process's exit code."""
+    gc.disable()  # until the window is up, see app.py
     options = parse_arguments(sys.argv[1:])
     if reason := startup.why_no_screen():
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
@@ -58,6 +60,11 @@ def main() -> int:
     if startup.platform() == "xcb" and (missing := startup.missing_libraries("xcb")):
         print(startup.missing_library_message(missing), file=sys.stderr)
         return 1
+    return open_window(options)
+
+
+def open_window(options: argparse.Namespace) -> int:
+    """Import everything and run it."""
     from desktop.app import run
 
     return run(options)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
+import os
 import signal
 import sys
 import threading
@@ -18,7 +20,7 @@ from typing import Any
 import msgspec
 import qasync
 from PySide6.QtCore import QObject, Slot
-from PySide6.QtWidgets import QApplication, QMessageBox
+from PySide6.QtWidgets import QApplication
 
 from desktop.domain.errors import Action, FailureCode, TurbodeskError, failure
 from desktop.engine.base import Engine
@@ -37,7 +39,7 @@ from desktop.storage.paths import AppPaths, app_paths, demo_checkpoint
 from desktop.storage.settings import Settings, SettingsStore
 from desktop.ui.main_window import MainWindow
 from desktop.ui.memory.gauge import MemoryGauge
-from desktop.ui.theme import apply_theme
+from desktop.ui.theme import STYLE, apply_theme
 
 logger = logging.getLogger(__name__)
 engine_logger = logging.getLogger("engine")
@@ -47,6 +49,7 @@ SAVE_SECONDS = 5.0
 
 def run(options: argparse.Namespace) -> int:
     """Open the window and run until it is closed; options: those of desktop.__main__. Returns the exit code."""
+    os.environ.setdefault("QT_STYLE_OVERRIDE", STYLE)  # cheaper than to replace the system's style later
     qt = QApplication(sys.argv[:1])
     qt.setApplicationName("turbodesk")
     qt.setApplicationDisplayName("Turbodesk")
@@ -59,6 +62,8 @@ def run(options: argparse.Namespace) -> int:
         words = f"{problem.failure.message} {problem.failure.next_step}"
         print(words, file=sys.stderr)
         if qt.platformName() != "offscreen" and options.ask is None:
+            from PySide6.QtWidgets import QMessageBox
+
             QMessageBox.critical(None, "Turbodesk", words)
         return 1
     with asyncio.Runner(loop_factory=lambda: qasync.QEventLoop(qt, already_running=False)) as runner:
@@ -85,9 +90,10 @@ class App(QObject):
         self._writer = StoreWriter(self._open_store, self)
         checkpoint = self.settings.checkpoint or str(demo_checkpoint())
         self.host = EngineHost(make_engine or self._make_engine, read_checkpoint, parent=self)
-        self.host.set_default(checkpoint, self.settings.engine)
+        self.host.set_default(checkpoint)
         self.chats = Chats(self._store, self._writer, self.host, parent=self)
         self._monitor = GpuMonitor(NvmlReader(), parent=self)
+        self._apply_settings()  # the theme before there are widgets: dressing them later costs a second time
         gauge = MemoryGauge()
         self.window = MainWindow(self.host, self.chats, self.notices, gauge, self.settings, str(demo_checkpoint()))
 
@@ -101,7 +107,6 @@ class App(QObject):
         self.window.notice_action_triggered.connect(self._on_notice_action)
         self.window.close_requested.connect(self._on_close_requested)
 
-        self._apply_settings()
         if settings_problem:
             self.notices.raise_notice(failure(FailureCode.SETTINGS_NOT_USED, reason=settings_problem))
         self._over: asyncio.Event | None = None
@@ -112,16 +117,17 @@ class App(QObject):
         self._catch_what_nobody_caught()
         self._monitor.start()
         self.window.show()
+        asyncio.get_running_loop().call_soon(_let_the_collector_work)
         code = 0
         if options.ask is not None:
             from desktop.ask import Ask
 
             asking = Ask(self.window, self.host, self.chats)
-            self.host.load(options.checkpoint or str(demo_checkpoint()), self.settings.engine)
+            self.host.load(options.checkpoint or str(demo_checkpoint()))
             code = await asking.run(options.ask, options.screenshot, options.timeout)
         else:
             if options.checkpoint:
-                self.host.load(options.checkpoint, self.settings.engine)
+                self.host.load(options.checkpoint)
             await self._over.wait()
         await self.shutdown()
         return code
@@ -154,6 +160,7 @@ class App(QObject):
         return ProcessEngine(on_log=on_log)
 
     def _apply_settings(self) -> None:
+        self.host.set_config(self.settings.engine)
         self.chats.params = self.settings.sampling
         self.chats.system_prompt = self.settings.system_prompt
         application = QApplication.instance()
@@ -217,6 +224,12 @@ class App(QObject):
             logger.error(context["message"])
         else:
             self._on_uncaught(type(error), error, error.__traceback__)
+
+
+def _let_the_collector_work() -> None:
+    """Garbage collection was off while everything was imported and built, which it would have slowed for nothing."""
+    gc.freeze()
+    gc.enable()
 
 
 def _write_log(folder: Path) -> None:

@@ -89,7 +89,9 @@ def test_closing_while_a_reply_streams_keeps_it(qapp: QApplication, paths: AppPa
     async def play(app: App) -> None:
         app.window.type_message("hello")
         app.window.press_send()
-        await until(lambda: any("token1 " in m.content for c in app.chats.conversations() for m in app.chats.messages(c.id)[1:]))
+        await until(
+            lambda: any("token1 " in m.content for c in app.chats.conversations() for m in app.chats.messages(c.id)[1:])
+        )
         app.window.close()
 
     assert run_app(qapp, paths, play, script=Script(tokens=100_000, tokens_per_second=500)) == 0

@@ -50,7 +50,7 @@ class Chats(QObject):
     Signals:
         conversation_added, conversation_changed: a Conversation. conversation_removed: its id.
         message_added, message_changed: a Message with its text up to now.
-        text_appended: message id and new text of a reply that is being written.
+        text_appended: message id, new text and how many tokens it stands for, of a reply that is being written.
     """
 
     conversation_added = Signal(object)
@@ -58,7 +58,7 @@ class Chats(QObject):
     conversation_removed = Signal(int)
     message_added = Signal(object)
     message_changed = Signal(object)
-    text_appended = Signal(int, str)
+    text_appended = Signal(int, str, int)
 
     def __init__(
         self,
@@ -306,7 +306,7 @@ class Chats(QObject):
         if reply is not None:
             reply.chunks.append(event.text)
             reply.unsaved.append(event.text)
-            self.text_appended.emit(reply.message.id, event.text)
+            self.text_appended.emit(reply.message.id, event.text, event.tokens)
 
     @Slot(object)
     def _on_generation_finished(self, event: GenerationFinished) -> None:

@@ -36,6 +36,7 @@ class EngineHost(QObject):
     def __init__(self, make_engine: MakeEngine, read_checkpoint: ReadCheckpoint, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._status = EngineStatus()
+        self._config = EngineConfig()
         self._thread = QThread()
         self._thread.setObjectName("engine-worker")
         self._worker = EngineWorker(make_engine, read_checkpoint)
@@ -59,19 +60,23 @@ class EngineHost(QObject):
         """Whether a request would reach a model."""
         return self._status.state is EngineState.READY
 
-    def set_default(self, path: str, config: EngineConfig) -> None:
+    def set_default(self, path: str) -> None:
         """What reload() loads when nothing was asked for yet."""
         if not self._status.path:
-            self._status = EngineStatus(path=path, config=config)
+            self._status = EngineStatus(path=path)
 
-    def load(self, path: str, config: EngineConfig) -> None:
+    def set_config(self, config: EngineConfig) -> None:
+        """The settings of the next load; what is loaded now stays as it is."""
+        self._config = config
+
+    def load(self, path: str) -> None:
         """Load a checkpoint folder in place of what is loaded or loading."""
-        self._worker.post_load(path, config)
+        self._worker.post_load(path, self._config)
 
     def reload(self) -> None:
-        """Load again what was asked for last; nothing when nothing was."""
+        """Load what was asked for last, with the settings of now; nothing when nothing was."""
         if self._status.path:
-            self._worker.post_load(self._status.path, self._status.config)
+            self.load(self._status.path)
 
     @Slot()
     def unload(self) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QByteArray, QTimer, Signal, Slot
 from PySide6.QtGui import QCloseEvent, QGuiApplication, QShowEvent
 from PySide6.QtWidgets import (
-    QApplication,
     QHBoxLayout,
     QMainWindow,
     QMenu,
@@ -30,7 +29,6 @@ from desktop.ui.chat.chat_page import ChatPage
 from desktop.ui.header import Header
 from desktop.ui.notice_bar import NoticeBar
 from desktop.ui.rail import Rail
-from desktop.ui.theme import apply_theme
 
 if TYPE_CHECKING:
     from desktop.ui.settings_page import SettingsPage
@@ -65,9 +63,6 @@ class MainWindow(QMainWindow):
     ) -> None:
         """demo_path: the folder of the demo model."""
         super().__init__(parent)
-        app = QApplication.instance()
-        assert isinstance(app, QApplication)
-        apply_theme(app, settings.theme)  # before there are widgets: dressing them later costs a second time
         self._host = host
         self._chats = chats
         self._settings = settings
@@ -106,8 +101,8 @@ class MainWindow(QMainWindow):
         return base64.b64encode(self.saveGeometry().data()).decode("ascii")
 
     def load(self, path: str) -> None:
-        """Load a model folder with the load settings of now."""
-        self._host.load(path, self._settings.engine)
+        """Load a model folder."""
+        self._host.load(path)
 
     @Slot()
     def new_chat(self) -> None:
@@ -200,7 +195,6 @@ class MainWindow(QMainWindow):
         self._model_menu.aboutToShow.connect(self._fill_model_menu)
         self._notice_bar.action_triggered.connect(self._on_action)
         self.chat_page.current_changed.connect(self._update_actions)
-        self.chat_page.model_needed.connect(self._on_model_needed)
         self.chat_page.demo_requested.connect(self._on_load_demo)
         self.chat_page.folder_requested.connect(self._on_open_folder)
         self.chat_page.action_triggered.connect(self._on_action)
@@ -215,9 +209,6 @@ class MainWindow(QMainWindow):
                 menu.addAction(path, partial(self.load, path))
         menu.addSeparator()
         menu.addActions([self._reload, self._unload])
-
-    def _next_path(self) -> str:
-        return self._host.status.path or self._demo_path
 
     def _restore_geometry(self) -> None:
         if self._settings.geometry:
@@ -255,7 +246,7 @@ class MainWindow(QMainWindow):
         if action is Action.CHOOSE_MODEL:
             self._on_open_folder()
         elif action is Action.RELOAD:
-            self.load(self._next_path())
+            self._host.reload()
         elif action is Action.NEW_CHAT:
             self.new_chat()
         else:
@@ -271,16 +262,12 @@ class MainWindow(QMainWindow):
         self.chat_page.view.viewport()
 
     @Slot()
-    def _on_model_needed(self) -> None:
-        self.load(self._next_path())
-
-    @Slot()
     def _on_load_demo(self) -> None:
         self.load(self._demo_path)
 
     @Slot()
     def _on_reload(self) -> None:
-        self.load(self._next_path())
+        self._host.reload()
 
     @Slot()
     def _on_open_folder(self) -> None:

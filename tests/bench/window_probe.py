@@ -46,39 +46,38 @@ def bare() -> None:
 
 def turbodesk() -> None:
     """The whole program on an empty data folder, up to the first idle moment of its loop."""
+    import argparse
     import tempfile
-    from pathlib import Path
 
-    with tempfile.TemporaryDirectory() as folder:
-        from desktop import __main__ as command_line
-        from desktop import startup
+    from desktop import __main__ as command_line
 
-        options = command_line.parse_arguments(["--data-dir", folder])
-        startup.why_no_screen()
+    def open_window(options: argparse.Namespace) -> int:
         from PySide6.QtCore import QTimer
 
         from desktop import app as program
 
-        shown = program.App.main
+        run_window, shutdown = program.App.main, program.App.shutdown
         seconds: list[float] = []
 
-        async def main_and_quit(self: program.App, options: object) -> int:
+        async def main(self: program.App, options: argparse.Namespace) -> int:
             def on_idle() -> None:
                 seconds.append(time.time() - STARTED_AT)
                 QTimer.singleShot(SETTLE_MILLISECONDS, self.window.close)
 
             QTimer.singleShot(0, on_idle)
-            return await shown(self, options)  # type: ignore[arg-type]
+            return await run_window(self, options)
 
-        def before_shutdown(self: program.App) -> object:
+        async def report_and_shut_down(self: program.App) -> None:
             report(seconds[0])
-            return shutdown(self)
+            await shutdown(self)
 
-        shutdown = program.App.shutdown
-        program.App.main = main_and_quit  # type: ignore[method-assign,assignment]
-        program.App.shutdown = before_shutdown  # type: ignore[method-assign,assignment]
-        assert Path(folder).is_dir()
-        program.run(options)
+        program.App.main, program.App.shutdown = main, report_and_shut_down  # type: ignore[method-assign]
+        return program.run(options)
+
+    command_line.open_window = open_window
+    with tempfile.TemporaryDirectory() as folder:
+        sys.argv[1:] = ["--data-dir", folder]
+        command_line.main()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from desktop.domain.conversation import Conversation, Message, MessageState
-from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import FailureCode
 from desktop.domain.generation import FinishReason
 from desktop.engine.base import Engine
@@ -59,7 +58,7 @@ class Desk:
 
     def load(self, **script: object) -> None:
         self.script = script or self.script
-        self.host.load(DEMO, EngineConfig())
+        self.host.load(DEMO)
         self.until(lambda: self.host.is_ready)
 
     def until(self, condition: Callable[[], bool]) -> None:
@@ -201,7 +200,7 @@ def test_sending_into_a_conversation_that_generates_is_ignored(desk: Desk) -> No
 
 def test_a_message_sent_while_loading_waits_for_the_model(desk: Desk) -> None:
     desk.script = {"tokens": 5, "load_seconds": 0.3}
-    desk.host.load(DEMO, EngineConfig())
+    desk.host.load(DEMO)
     desk.until(lambda: desk.host.status.state is EngineState.LOADING)
     conversation = desk.chats.send(None, "early")
     assert desk.chats.is_generating(conversation)
@@ -211,7 +210,7 @@ def test_a_message_sent_while_loading_waits_for_the_model(desk: Desk) -> None:
 
 
 def test_a_message_loads_the_last_model_by_itself(desk: Desk) -> None:
-    desk.host.set_default(DEMO, EngineConfig())
+    desk.host.set_default(DEMO)
     conversation = desk.chats.send(None, "hello")
     desk.until(lambda: bool(desk.ends))
     assert desk.chats.messages(conversation)[-1].content == words(20)
@@ -228,7 +227,7 @@ def test_without_any_model_the_message_is_kept_and_the_reply_says_why(desk: Desk
 
 def test_a_load_that_fails_answers_the_messages_that_waited(desk: Desk) -> None:
     desk.script = {"load_error": "the script says so", "load_seconds": 0.2}
-    desk.host.load(DEMO, EngineConfig())
+    desk.host.load(DEMO)
     desk.until(lambda: desk.host.status.state is EngineState.LOADING)
     conversation = desk.chats.send(None, "early")
     desk.until(lambda: bool(desk.ends))
@@ -239,7 +238,7 @@ def test_a_load_that_fails_answers_the_messages_that_waited(desk: Desk) -> None:
 
 def test_stop_takes_back_a_message_that_waits(desk: Desk) -> None:
     desk.script = {"load_seconds": 60}
-    desk.host.load(DEMO, EngineConfig())
+    desk.host.load(DEMO)
     desk.until(lambda: desk.host.status.state is EngineState.LOADING)
     conversation = desk.chats.send(None, "early")
     desk.chats.stop(conversation)

@@ -78,7 +78,7 @@ def test_a_load_goes_through_its_states(make_host: MakeHost, qtbot: QtBot) -> No
     host = make_host()
     seen = Recorder(host)
     assert host.status.state is EngineState.UNLOADED
-    host.load(DEMO, EngineConfig())
+    host.load(DEMO)
     until(qtbot, lambda: host.is_ready)
     assert {status.state for status in seen.states[:-1]} == {EngineState.LOADING}
     assert any(status.progress for status in seen.states)
@@ -94,7 +94,7 @@ def test_a_load_goes_through_its_states(make_host: MakeHost, qtbot: QtBot) -> No
 def test_tokens_come_as_signals_in_order(make_host: MakeHost, qtbot: QtBot) -> None:
     host = make_host(tokens=500)
     seen = Recorder(host)
-    host.load(DEMO, EngineConfig())
+    host.load(DEMO)
     until(qtbot, lambda: host.is_ready)
     for number in range(8):
         host.generate(request(f"r{number}"))
@@ -108,7 +108,7 @@ def test_tokens_come_as_signals_in_order(make_host: MakeHost, qtbot: QtBot) -> N
 def test_cancel(make_host: MakeHost, qtbot: QtBot) -> None:
     host = make_host(tokens=100_000, tokens_per_second=500)
     seen = Recorder(host)
-    host.load(DEMO, EngineConfig())
+    host.load(DEMO)
     until(qtbot, lambda: host.is_ready)
     host.generate(request())
     until(qtbot, lambda: bool(seen.deltas))
@@ -128,7 +128,7 @@ def test_a_request_without_a_model_fails_with_a_sentence(make_host: MakeHost, qt
 def test_unloading_ends_running_requests(make_host: MakeHost, qtbot: QtBot) -> None:
     host = make_host(tokens=100_000, tokens_per_second=500)
     seen = Recorder(host)
-    host.load(DEMO, EngineConfig())
+    host.load(DEMO)
     until(qtbot, lambda: host.is_ready)
     host.generate(request())
     until(qtbot, lambda: bool(seen.deltas))
@@ -141,8 +141,9 @@ def test_a_second_load_takes_the_place_of_the_first(make_host: MakeHost, qtbot: 
     host = make_host(load_seconds=0.5)
     seen = Recorder(host)
     for _ in range(3):
-        host.load(DEMO, EngineConfig())
-    host.load(DEMO, EngineConfig(session_len=77))
+        host.load(DEMO)
+    host.set_config(EngineConfig(session_len=77))
+    host.load(DEMO)
     until(qtbot, lambda: host.is_ready)
     assert host.status.config.session_len == 77
     assert host.status.info is not None
@@ -153,7 +154,7 @@ def test_a_second_load_takes_the_place_of_the_first(make_host: MakeHost, qtbot: 
 
 def test_unload_stops_a_load(make_host: MakeHost, qtbot: QtBot) -> None:
     host = make_host(load_seconds=60)
-    host.load(DEMO, EngineConfig())
+    host.load(DEMO)
     until(qtbot, lambda: host.status.progress is not None)
     host.unload()
     until(qtbot, lambda: host.status.state is EngineState.UNLOADED)
@@ -161,18 +162,19 @@ def test_unload_stops_a_load(make_host: MakeHost, qtbot: QtBot) -> None:
 
 def test_a_folder_that_is_no_checkpoint_never_reaches_an_engine(make_host: MakeHost, qtbot: QtBot, tmp_path) -> None:
     host = make_host()
-    host.load(str(tmp_path), EngineConfig())
+    host.load(str(tmp_path))
     until(qtbot, lambda: host.status.state is EngineState.FAILED)
     assert host.status.failure is not None
     assert host.status.failure.code is FailureCode.NOT_A_CHECKPOINT
-    host.load(DEMO, EngineConfig())
+    host.load(DEMO)
     until(qtbot, lambda: host.is_ready)
     assert host.status.failure is None
 
 
 def test_settings_that_cannot_work_fail_the_load(make_host: MakeHost, qtbot: QtBot) -> None:
     host = make_host()
-    host.load(DEMO, EngineConfig(cache_max_entry_count=2.0))
+    host.set_config(EngineConfig(cache_max_entry_count=2.0))
+    host.load(DEMO)
     until(qtbot, lambda: host.status.state is EngineState.FAILED)
     assert host.status.failure is not None
     assert host.status.failure.code is FailureCode.ENGINE_CONFIG_INVALID
@@ -180,7 +182,7 @@ def test_settings_that_cannot_work_fail_the_load(make_host: MakeHost, qtbot: QtB
 
 def test_a_load_error_is_shown_and_cleared_by_unload(make_host: MakeHost, qtbot: QtBot) -> None:
     host = make_host(load_error="the script says so")
-    host.load(DEMO, EngineConfig())
+    host.load(DEMO)
     until(qtbot, lambda: host.status.state is EngineState.FAILED)
     assert host.status.failure is not None
     assert "the script says so" in host.status.failure.message
@@ -194,7 +196,7 @@ def test_an_unexpected_error_while_reading_is_a_failure_too(make_host: MakeHost,
         raise ZeroDivisionError("surprise")
 
     host = make_host(broken)
-    host.load(DEMO, EngineConfig())
+    host.load(DEMO)
     until(qtbot, lambda: host.status.state is EngineState.FAILED)
     assert host.status.failure is not None
     assert host.status.failure.code is FailureCode.INTERNAL
@@ -203,13 +205,13 @@ def test_an_unexpected_error_while_reading_is_a_failure_too(make_host: MakeHost,
 
 def test_shutting_down_while_loading(make_host: MakeHost, qtbot: QtBot) -> None:
     host = make_host(load_seconds=60)
-    host.load(DEMO, EngineConfig())
+    host.load(DEMO)
     until(qtbot, lambda: host.status.progress is not None)  # the fixture shuts down
 
 
 def test_the_child_is_killed_while_idle_then_reloaded(qtbot: QtBot) -> None:
     host = EngineHost(lambda on_log: ProcessEngine("scripted"), read_checkpoint)
-    host.load(DEMO, EngineConfig())
+    host.load(DEMO)
     until(qtbot, lambda: host.is_ready)
     assert host.status.info is not None
     os.kill(host.status.info.pid, signal.SIGKILL)
@@ -228,7 +230,7 @@ def test_failures_of_the_reader_keep_their_code(make_host: MakeHost, qtbot: QtBo
         raise error(FailureCode.PICKLE_WEIGHTS, file="model.bin")
 
     host = make_host(refuse)
-    host.load(DEMO, EngineConfig())
+    host.load(DEMO)
     until(qtbot, lambda: host.status.state is EngineState.FAILED)
     assert host.status.failure is not None
     assert host.status.failure.code is FailureCode.PICKLE_WEIGHTS

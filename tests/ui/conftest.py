@@ -11,7 +11,6 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from desktop.domain.checkpoint import Checkpoint
-from desktop.domain.engine_config import EngineConfig
 from desktop.engine.scripted_engine import Script, ScriptedEngine
 from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
@@ -105,10 +104,15 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Desk]:
     store = ConversationStore(path)
     writer = StoreWriter(lambda: ConversationStore(path))
     host = EngineHost(lambda on_log: ScriptedEngine(made.script), read_checkpoint)
-    host.set_default(DEMO, EngineConfig())
+    host.set_default(DEMO)
     chats = Chats(store, writer, host)
     notices = Notices()
     window = MainWindow(host, chats, notices, QWidget(), Settings(), DEMO)
+
+    def apply(settings: Settings) -> None:
+        host.set_config(settings.engine)
+
+    window.settings_changed.connect(apply)
     made = Desk(window, host, chats, notices, qtbot)
     window.show()
     yield made

@@ -136,7 +136,7 @@ def test_a_failed_load_shows_a_card_and_loads_again(desk: Desk) -> None:
 
 
 def test_sending_without_a_model_loads_it_with_the_settings_of_now(desk: Desk) -> None:
-    desk.script = Script(reply="here", load_seconds=0.2)
+    desk.script = Script(reply="here", load_seconds=1.0)
     assert desk.window.chat_page.composer._hint.text() == "The demo model loads first"
     desk.window.settings_page._batch.setValue(3)
     desk.window.settings_page.flush()

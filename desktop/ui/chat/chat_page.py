@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Signal, Slot
@@ -36,13 +34,11 @@ class ChatPage(QWidget):
 
     Signals:
         current_changed: another conversation is open, or none.
-        model_needed: a message waits to be sent and nothing is loaded or loading.
         demo_requested, folder_requested: which model to load.
         action_triggered: an Action that is not about one reply.
     """
 
     current_changed = Signal()
-    model_needed = Signal()
     demo_requested = Signal()
     folder_requested = Signal()
     action_triggered = Signal(object)
@@ -54,9 +50,8 @@ class ChatPage(QWidget):
         self._demo_path = demo_path
         self._current: int | None = None
         self._drafts: dict[int | None, str] = {}
-        self._when_loading: Callable[[], None] | None = None
         self._failure_card: FailureCard | None = None
-        self._meter = ReplyMeter(host, chats, self)
+        self._meter = ReplyMeter(chats, self)
         self._list_model = ConversationListModel(chats, self._meter, self)
         self.panel = ConversationPanel(self._list_model, self)
         self.view = ConversationView(self)
@@ -148,29 +143,16 @@ class ChatPage(QWidget):
 
     @Slot(str)
     def send(self, text: str) -> None:
-        """Send a message in the open conversation, or begin one; loads a model first when there is none."""
-        if self._host.status.state in _ABSENT:
-            self._load_then(partial(self._send, self._current, text))
-        else:
-            self._send(self._current, text)
+        """Send a message in the open conversation, or begin one. Without a model it waits for one to be loaded."""
+        sent_to = self._chats.send(self._current, text)
+        if self._current is None:
+            self.open_conversation(sent_to)
 
     @Slot()
     def stop(self) -> None:
         """Stop the replies of the open conversation."""
         if self._current is not None:
             self._chats.stop(self._current)
-
-    def _send(self, conversation_id: int | None, text: str) -> None:
-        if conversation_id is not None and conversation_id not in {c.id for c in self._chats.conversations()}:
-            conversation_id = None  # deleted while the model was asked for
-        began_here = conversation_id is None and self._current is None
-        sent_to = self._chats.send(conversation_id, text)
-        if began_here:
-            self.open_conversation(sent_to)
-
-    def _load_then(self, work: Callable[[], None]) -> None:
-        self._when_loading = work
-        self.model_needed.emit()
 
     def _keep_draft(self) -> None:
         self._drafts[self._current] = self.composer.text
@@ -230,13 +212,8 @@ class ChatPage(QWidget):
 
     @Slot(int)
     def _on_continue_requested(self, message_id: int) -> None:
-        if self._current is None:
-            return
-        work = partial(self._chats.continue_reply, self._current, message_id)
-        if self._host.status.state in _ABSENT:
-            self._load_then(work)
-        else:
-            work()
+        if self._current is not None:
+            self._chats.continue_reply(self._current, message_id)
 
     @Slot(object)
     def _on_action_triggered(self, action: Action) -> None:
@@ -274,10 +251,7 @@ class ChatPage(QWidget):
             self.new_chat()
 
     @Slot(object)
-    def _on_status_changed(self, status: EngineStatus) -> None:
-        if self._when_loading is not None and status.state in (EngineState.LOADING, EngineState.READY):
-            work, self._when_loading = self._when_loading, None
-            work()
+    def _on_status_changed(self, _status: EngineStatus) -> None:
         self._show_status()
 
     @Slot()
@@ -287,6 +261,6 @@ class ChatPage(QWidget):
             return
         tokens, rate = self._meter.reply(last.id)
         words = f"{tokens:,} tokens · {speed(rate)}" if tokens else "generating"
-        if self._host.status.state is EngineState.LOADING:
+        if not self._host.is_ready:
             words = "waiting for the model"
         self.view.set_progress(last.id, words)

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from desktop.domain.conversation import Message, MessageState
-from desktop.domain.generation import TextDelta
 from desktop.services.chats import Chats
-from desktop.services.engine_host import EngineHost
 
 _TICK_MILLISECONDS = 300
 _SMOOTHING = 0.35  # weight of the newest tick
@@ -33,14 +31,14 @@ class ReplyMeter(QObject):
 
     ticked = Signal()
 
-    def __init__(self, host: EngineHost, chats: Chats, parent: QObject | None = None) -> None:
+    def __init__(self, chats: Chats, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._counts: dict[int, _Count] = {}
         self._ticked_at = 0.0
         self._timer = QTimer(self)
         self._timer.setInterval(_TICK_MILLISECONDS)
         self._timer.timeout.connect(self._on_timeout)
-        host.text_received.connect(self._on_text_received)
+        chats.text_appended.connect(self._on_text_appended)
         chats.message_added.connect(self._on_message_changed)
         chats.message_changed.connect(self._on_message_changed)
 
@@ -58,12 +56,10 @@ class ReplyMeter(QObject):
         """The replies that are being written."""
         return list(self._counts)
 
-    @Slot(object)
-    def _on_text_received(self, event: TextDelta) -> None:
-        # Chats gives a request the id of its message before the dot.
-        message_id = event.request_id.partition(".")[0]
-        if message_id.isdecimal() and (count := self._counts.get(int(message_id))) is not None:
-            count.tokens += event.tokens
+    @Slot(int, str, int)
+    def _on_text_appended(self, message_id: int, _text: str, tokens: int) -> None:
+        if (count := self._counts.get(message_id)) is not None:
+            count.tokens += tokens
 
     @Slot(object)
     def _on_message_changed(self, message: Message) -> None:
