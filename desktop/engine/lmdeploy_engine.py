@@ -180,6 +180,7 @@ def _build(checkpoint: str, config: EngineConfig, report: Callable[..., None]) -
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     report("Starting LMDeploy")
     from lmdeploy.archs import get_model_arch
+    from lmdeploy.messages import ResponseType
     from lmdeploy.serve.core.async_engine import AsyncEngine
     from lmdeploy.turbomind.supported_models import is_supported
 
@@ -190,12 +191,14 @@ def _build(checkpoint: str, config: EngineConfig, report: Callable[..., None]) -
     _check_architecture(choice.backend, architecture, config)
     report(f"Loading the weights ({choice.reason})")
 
-    class CpuAsyncEngine(AsyncEngine):  # type: ignore[misc]  # LMDeploy has no types
-        """AsyncEngine with our backend where TurboMind's would be."""
+    class LocalEngine(AsyncEngine):  # type: ignore[misc]  # LMDeploy has no types
+        """AsyncEngine with our backend where there is no card, and with out-of-memory told apart."""
 
         def _build_turbomind(
             self, model_path: str, backend_config: Any = None, trust_remote_code: bool = False, **kwargs: Any
         ) -> Any:
+            if choice.backend is not Backend.CPU:
+                return super()._build_turbomind(model_path, backend_config, trust_remote_code, **kwargs)
             from desktop.engine.cpu_backend import CpuBackend
 
             return CpuBackend(
@@ -205,8 +208,14 @@ def _build(checkpoint: str, config: EngineConfig, report: Callable[..., None]) -
                 trust_remote_code=trust_remote_code,
             )
 
-    kind: type[AsyncEngine] = CpuAsyncEngine if choice.backend is Backend.CPU else AsyncEngine
-    engine = kind(
+        @staticmethod
+        def _request_error_from_status(status: ResponseType) -> Exception:
+            problem: Exception = AsyncEngine._request_error_from_status(status)
+            # LMDeploy calls this an internal error, like everything it has no word for.
+            problem.kv_cache_exhausted = status is ResponseType.OUT_OF_MEMORY  # type: ignore[attr-defined]
+            return problem
+
+    engine = LocalEngine(
         checkpoint,
         backend="pytorch" if choice.backend is Backend.PYTORCH else "turbomind",
         backend_config=_backend_config(choice.backend, config),
@@ -297,6 +306,8 @@ def _request_failure(problem: Exception) -> Failure:
     detail = "".join(traceback.format_exception(problem))
     reason = _first_line(problem)
     code = problem.code if isinstance(problem, RequestError) else None
+    if getattr(problem, "kv_cache_exhausted", False):
+        return failure(FailureCode.KV_CACHE_EXHAUSTED, detail=detail)
     if code is ErrorCode.CONTEXT_LENGTH_EXCEEDED:
         return failure(FailureCode.PROMPT_TOO_LONG, reason=reason, detail=detail)
     if code in (ErrorCode.INVALID_REQUEST, ErrorCode.UNSUPPORTED_FEATURE, ErrorCode.REQUEST_CONFLICT):
