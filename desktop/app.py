@@ -122,9 +122,14 @@ class App(QObject):
         if options.ask is not None:
             from desktop.ask import Ask
 
-            asking = Ask(self.window, self.host, self.chats)
+            ask = Ask(self.window, self.host, self.chats)
             self.host.load(options.checkpoint or str(demo_checkpoint()))
-            code = await asking.run(options.ask, options.screenshot, options.timeout)
+            asking = asyncio.ensure_future(ask.run(options.ask, options.screenshot, options.timeout))
+            leaving = asyncio.ensure_future(self._over.wait())
+            await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
+            code = asking.result() if asking.done() else 1
+            asking.cancel()
+            leaving.cancel()
         else:
             if options.checkpoint:
                 self.host.load(options.checkpoint)
@@ -197,6 +202,18 @@ class App(QObject):
 
     @Slot()
     def _on_close_requested(self) -> None:
+        if self._writer.is_troubled:
+            from desktop.ui.unsaved_question import UnsavedQuestion
+
+            question = UnsavedQuestion(self.window)
+            question.leave_chosen.connect(self._leave)
+            question.retry_chosen.connect(self._writer.retry)
+            question.open()
+        else:
+            self._leave()
+
+    @Slot()
+    def _leave(self) -> None:
         if self._over is not None:
             self._over.set()
 
@@ -207,12 +224,13 @@ class App(QObject):
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_uncaught_in_loop)
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._on_close_requested)
+            loop.add_signal_handler(number, self._leave)
 
     def _on_uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         detail = "".join(traceback.format_exception(kind, error, trace))
         logger.error(detail)
-        self.notices.raise_notice(failure(FailureCode.INTERNAL, reason=error or kind.__name__, detail=detail))
+        known = error.failure if isinstance(error, TurbodeskError) else None
+        self.notices.raise_notice(known or failure(FailureCode.INTERNAL, reason=error or kind.__name__, detail=detail))
 
     def _on_uncaught_in_thread(self, arguments: threading.ExceptHookArgs) -> None:
         if arguments.exc_value is not None:

@@ -19,10 +19,11 @@ from PySide6.QtWidgets import QApplication
 from desktop.__main__ import parse_arguments
 from desktop.app import App
 from desktop.domain.conversation import MessageState
-from desktop.domain.errors import FailureCode, TurbodeskError
+from desktop.domain.errors import FailureCode, TurbodeskError, error
 from desktop.engine.scripted_engine import Script, ScriptedEngine
 from desktop.storage.conversations import ConversationStore
 from desktop.storage.paths import AppPaths, app_paths
+from desktop.ui.unsaved_question import UnsavedQuestion
 
 ROOT = Path(__file__).parents[1]
 Play = Callable[[App], Awaitable[None]]
@@ -224,3 +225,24 @@ def test_what_nobody_caught_reaches_the_user_and_the_log(qapp: QApplication, pat
 
     assert run_app(qapp, paths, play) == 0
     assert "ZeroDivisionError" in (paths.log / "turbodesk.log").read_text()
+
+
+def test_leaving_with_unsaved_text_asks_first(
+    qapp: QApplication, paths: AppPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(store: ConversationStore) -> None:
+        raise error(FailureCode.DISK_FULL)
+
+    async def play(app: App) -> None:
+        await until(app.window.isVisible)
+        app._writer.post(refuse)
+        await until(lambda: any(notice.code is FailureCode.DISK_FULL for notice in app.notices.current))
+        app.window.close()
+        await until(lambda: bool(app.window.findChildren(UnsavedQuestion)))
+        (question,) = app.window.findChildren(UnsavedQuestion)
+        assert app.window.isVisible()
+        leave = next(button for button in question.buttons() if "Leave" in button.text())
+        leave.click()
+
+    assert run_app(qapp, paths, play) == 0
+    assert "could not be saved" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import threading
 import traceback
 from collections.abc import Callable
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, Signal, Slot
 
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
 from desktop.storage.conversations import ConversationStore
@@ -50,6 +50,7 @@ class StoreWriter(QObject):
         """Have `write` called with the store, after all that was posted before."""
         self._queue.put(write)
 
+    @Slot()
     def retry(self) -> None:
         """Try at once what could not be written."""
         self._nudge.set()

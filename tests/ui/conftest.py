@@ -26,13 +26,6 @@ DEMO = "/models/demo-checkpoint"
 OTHER = "/models/Qwen3-8B-AWQ"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The offscreen platform says that it has no window manager; that is no finding."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.qt_log_ignore("This plugin does not support", extend=True))
-
-
 def read_checkpoint(path: str) -> Checkpoint:
     """A checkpoint without a folder."""
     return Checkpoint(
