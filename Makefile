@@ -8,6 +8,8 @@ UV := $(BIN)/uv
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$p && break; done)
 ARGS ?=
+# Without compiled files every start of the window and of an engine would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run test check bench chaos demo-checkpoint format lock clean
 

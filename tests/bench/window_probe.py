@@ -6,6 +6,7 @@ Run as `python -m tests.bench.window_probe bare|turbodesk STARTED_AT`, STARTED_A
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 
@@ -15,8 +16,6 @@ SETTLE_MILLISECONDS = 1500
 
 def report(seconds: float) -> None:
     """Print the figures of this process."""
-    import os
-
     with open(f"/proc/{os.getpid()}/statm") as file:
         resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     loaded = sum(name.split(".")[0] in ("torch", "transformers", "lmdeploy") for name in sys.modules)
@@ -76,7 +75,9 @@ def turbodesk() -> None:
 
     command_line.open_window = open_window
     with tempfile.TemporaryDirectory() as folder:
-        sys.argv[1:] = ["--data-dir", folder]
+        for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+            os.environ[name] = folder
+        sys.argv[1:] = []
         command_line.main()
 
 
