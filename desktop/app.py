@@ -186,7 +186,8 @@ class App(QObject):
 
     @Slot(object)
     def _on_status_changed(self, status: EngineStatus) -> None:
-        self._monitor.set_engine_pid(status.info.pid if status.info else None)
+        owner = status.info or status.progress
+        self._monitor.set_engine_pid(owner.pid if owner else None)
         if status.state is EngineState.READY and status.path != self.settings.checkpoint:
             self._save_settings(msgspec.structs.replace(self.settings, checkpoint=status.path))
 

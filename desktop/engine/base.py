@@ -13,10 +13,11 @@ from desktop.domain.generation import GenerationEvent, GenerationRequest
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag="load_progress"):
-    """One step of a load. stage: a phrase for the user. fraction: 0 to 1 where it is known."""
+    """One step of a load. stage: a phrase for the user. fraction: 0 to 1 where it is known. pid: who loads."""
 
     stage: str
     fraction: float | None = None
+    pid: int | None = None
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):

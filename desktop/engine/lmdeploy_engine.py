@@ -57,7 +57,7 @@ class LMDeployEngine:
         loop = asyncio.get_running_loop()
 
         def report(stage: str, fraction: float | None = None) -> None:
-            loop.call_soon_threadsafe(on_progress, LoadProgress(stage, fraction))
+            loop.call_soon_threadsafe(on_progress, LoadProgress(stage, fraction, os.getpid()))
 
         try:
             engine, choice = await asyncio.to_thread(_build, checkpoint, config, report)

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
+import msgspec
+
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
 from desktop.domain.generation import (
@@ -219,7 +221,7 @@ class ProcessEngine:
             if queue is not None:  # late events of a finished request are dropped
                 queue.put_nowait(message)
         elif isinstance(message, LoadProgress):
-            self._on_progress(message)
+            self._on_progress(msgspec.structs.replace(message, pid=self.pid))
         elif isinstance(message, wire.Loaded):
             if self._loaded is not None and not self._loaded.done():
                 self._loaded.set_result(message.info)

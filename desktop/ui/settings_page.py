@@ -140,8 +140,8 @@ class SettingsPage(QScrollArea):
             form,
             "Run the engine in this process",
             settings.run_engine_in_window_process,
-            "Starts faster, but when the engine crashes, for example out of video memory, the window ends with it. "
-            "Normally the engine has a process of its own.",
+            "LMDeploy then stays imported from one load to the next, but when the engine crashes, for example out of "
+            "video memory, the window ends with it. Normally the engine has a process of its own.",
             explain=True,
         )
         form = self._section("Replies", "Used from the next message on.")

@@ -24,6 +24,7 @@ from desktop.domain.generation import (
     TextDelta,
 )
 from desktop.engine import process_engine
+from desktop.engine.base import LoadProgress
 from desktop.engine.process_engine import ProcessEngine
 
 REQUEST = GenerationRequest(request_id="r", messages=(ChatMessage("user", "hi"),))
@@ -68,6 +69,14 @@ async def test_a_child_that_is_killed_while_loading() -> None:
     assert caught.value.failure.code is FailureCode.ENGINE_DIED
     assert "while the model was loading" in caught.value.failure.message
     assert "SIGKILL" in caught.value.failure.message
+
+
+async def test_progress_names_the_process_that_loads() -> None:
+    engine = scripted()
+    progress: list[LoadProgress] = []
+    info = await engine.load("/model", EngineConfig(), progress.append)
+    assert {step.pid for step in progress[1:]} == {info.pid} == {engine.pid}
+    await engine.close()
 
 
 async def test_a_child_that_ends_while_loading() -> None:
