@@ -295,7 +295,8 @@ def _load_failure(problem: Exception) -> Failure:
         return failure(FailureCode.VIDEO_MEMORY_EXHAUSTED, when="while the model was loading", detail=detail)
     if isinstance(problem, MemoryError):
         return failure(FailureCode.HOST_MEMORY_EXHAUSTED, when="while the model was loading", detail=detail)
-    if "apply_chat_template" in text or "tokenizer" in text:
+    raised_in = {Path(frame.filename).name for frame in traceback.extract_tb(problem.__traceback__)}
+    if "apply_chat_template" in text or any("tokeniz" in name for name in raised_in):
         return failure(FailureCode.TOKENIZER_BROKEN, reason=_first_line(problem), detail=detail)
     return failure(FailureCode.LOAD_FAILED, reason=_first_line(problem), detail=detail)
 
@@ -317,4 +318,6 @@ def _request_failure(problem: Exception) -> Failure:
 
 def _first_line(problem: Exception) -> str:
     lines = str(problem).strip().splitlines()
-    return (lines[0] if lines else type(problem).__name__).rstrip(".")
+    if not lines or isinstance(problem, KeyError):  # whose text is the key alone
+        return f"{type(problem).__name__} {lines[0] if lines else ''}".strip()
+    return lines[0].rstrip(".")

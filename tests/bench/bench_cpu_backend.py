@@ -6,14 +6,13 @@ import asyncio
 import json
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from lmdeploy.messages import GenerationConfig, TurbomindEngineConfig
-from transformers import AutoModelForCausalLM, Qwen3Config
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from desktop.engine.cpu_backend import CpuBackend
@@ -23,24 +22,6 @@ PROMPT = 24
 TOKENS = 128
 STREAMS = 8
 ROUNDS = 7
-
-
-def like_the_demo(folder: Path) -> Path:
-    """A random checkpoint of the demo model's size, for where that is not there."""
-    torch.manual_seed(0)
-    config = Qwen3Config(
-        vocab_size=3072,
-        hidden_size=256,
-        intermediate_size=512,
-        num_hidden_layers=5,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        head_dim=128,
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-    )
-    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
-    return folder
 
 
 def generate(model: Any, prompt: list[int], threads: int) -> float:
@@ -84,12 +65,9 @@ def measure(model_path: Path | None = None) -> dict[str, Any]:
     """
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    with tempfile.TemporaryDirectory() as folder:
-        path = model_path or demo_checkpoint()
-        if not (path / "model.safetensors").is_file():
-            path = like_the_demo(Path(folder))
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
-        backend = CpuBackend(str(path), TurbomindEngineConfig(max_batch_size=STREAMS))
+    path = model_path or demo_checkpoint()
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+    backend = CpuBackend(str(path), TurbomindEngineConfig(max_batch_size=STREAMS))
     random = torch.Generator().manual_seed(0)
     vocabulary = model.get_input_embeddings().num_embeddings
     prompts = torch.randint(3, vocabulary, (STREAMS, PROMPT), generator=random).tolist()
