@@ -241,20 +241,6 @@ async def test_a_load_that_fails_raises_its_failure(kind: str, tmp_path) -> None
     await engine.wait_stopped()
 
 
-async def test_a_broken_tokenizer_is_named(kind: str, tmp_path) -> None:
-    if "scripted" in kind:
-        pytest.skip("a script has no tokenizer")
-    for file in demo_checkpoint().iterdir():
-        (tmp_path / file.name).symlink_to(file)
-    (tmp_path / "tokenizer.json").unlink()
-    (tmp_path / "tokenizer.json").write_text("{}")
-    engine = MAKERS[kind]()
-    with pytest.raises(TurbodeskError) as caught:
-        await engine.load(str(tmp_path), CONFIG, lambda progress: None)
-    assert caught.value.failure.code is FailureCode.TOKENIZER_BROKEN
-    await engine.close()
-
-
 async def test_close_ends_running_requests(kind: str) -> None:
     engine = MAKERS[kind]()
     await engine.load(str(demo_checkpoint()), CONFIG, lambda progress: None)

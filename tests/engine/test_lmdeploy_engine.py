@@ -1,6 +1,7 @@
 """What LMDeployEngine hands to LMDeploy, and how LMDeploy's words come back."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import FailureCode, TurbodeskError
 from desktop.domain.generation import SamplingParams
 from desktop.engine import lmdeploy_engine
+from desktop.storage.paths import demo_checkpoint
 
 FULL = EngineConfig(
     dtype="float16",
@@ -86,3 +88,15 @@ def test_errors_of_a_load_are_sorted_by_their_words() -> None:
     for words, code in sorted_by.items():
         assert lmdeploy_engine._load_failure(RuntimeError(words)).code is code
     assert lmdeploy_engine._load_failure(MemoryError()).code is FailureCode.HOST_MEMORY_EXHAUSTED
+
+
+async def test_a_broken_tokenizer_is_named(tmp_path: Path) -> None:
+    for file in demo_checkpoint().iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "tokenizer.json").write_text("{}")
+    engine = lmdeploy_engine.LMDeployEngine()
+    with pytest.raises(TurbodeskError) as caught:
+        await engine.load(str(tmp_path), EngineConfig(backend=Backend.CPU), lambda progress: None)
+    assert caught.value.failure.code is FailureCode.TOKENIZER_BROKEN
+    await engine.close()
