@@ -12,6 +12,7 @@ from desktop import startup
 from desktop.storage.paths import app_paths
 
 DEFAULT_QUESTION = "What is the KV cache?"
+LONGEST_TIMEOUT = 86_400  # a day, in seconds
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -35,8 +36,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         parser.error("--screenshot goes with --ask")
     if options.ask is not None and not options.ask.strip():
         parser.error("--ask needs a question")
-    if not options.timeout > 0:
-        parser.error("--timeout must be above 0")
+    if not 0 < options.timeout <= LONGEST_TIMEOUT:
+        parser.error(f"--timeout must be above 0 and at most {LONGEST_TIMEOUT}")
+    if options.checkpoint is not None:
+        options.checkpoint = os.path.abspath(os.path.expanduser(options.checkpoint))
     return options
 
 
@@ -48,7 +51,8 @@ def main() -> int:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
         if options.ask is None:
             print(startup.NO_SCREEN.format(reason=reason))
-            print(f"Meanwhile, in a window without a screen, the demo model is asked: {DEFAULT_QUESTION}\n", flush=True)
+            model = options.checkpoint or "the demo model"
+            print(f"Meanwhile, in a window without a screen, {model} is asked: {DEFAULT_QUESTION}\n", flush=True)
             options.ask = DEFAULT_QUESTION
             options.screenshot = app_paths(options.data_dir).cache / "turbodesk.png"
     try:

@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 engine_logger = logging.getLogger("engine")
 
 SAVE_SECONDS = 5.0
+STOP_SECONDS = 30.0  # more than all steps of ProcessEngine.close() together
 
 
 def run(options: argparse.Namespace) -> int:
@@ -102,7 +103,6 @@ class App(QObject):
         self._writer.write_lost.connect(self.notices.raise_notice)
         self._writer.saved_again.connect(self._on_saved_again)
         self.host.status_changed.connect(self._on_status_changed)
-        self.host.log_received.connect(engine_logger.info)
         self.window.settings_changed.connect(self._on_settings_changed)
         self.window.notice_action_triggered.connect(self._on_notice_action)
         self.window.close_requested.connect(self._on_close_requested)
@@ -110,40 +110,67 @@ class App(QObject):
         if settings_problem:
             self.notices.raise_notice(failure(FailureCode.SETTINGS_NOT_USED, reason=settings_problem))
         self._over: asyncio.Event | None = None
+        self._asking = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def main(self, options: argparse.Namespace) -> int:
         """Show the window and run until it is closed, or until the question is answered."""
         self._over = asyncio.Event()
+        self._asking = options.ask is not None
         self._catch_what_nobody_caught()
         self._monitor.start()
         self.window.show()
         asyncio.get_running_loop().call_soon(_let_the_collector_work)
-        code = 0
-        if options.ask is not None:
-            from desktop.ask import Ask
-
-            ask = Ask(self.window, self.host, self.chats)
-            self.host.load(options.checkpoint or str(demo_checkpoint()))
-            asking = asyncio.ensure_future(ask.run(options.ask, options.screenshot, options.timeout))
-            leaving = asyncio.ensure_future(self._over.wait())
-            await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
-            code = asking.result() if asking.done() else 1
-            asking.cancel()
-            leaving.cancel()
-        else:
-            if options.checkpoint:
-                self.host.load(options.checkpoint)
-            await self._over.wait()
-        await self.shutdown()
+        code = 1
+        try:
+            code = await (self._ask(options) if self._asking else self._wait_for_the_end(options.checkpoint))
+        except Exception as problem:
+            logger.exception("the program ends with an error")
+            print(f"Turbodesk ends because of an error: {problem!r}. The log says more.", file=sys.stderr)
+        finally:
+            if not await self.shutdown():
+                os._exit(code)  # a thread that hangs cannot be ended in another way
         return code
 
-    async def shutdown(self) -> None:
-        """End everything, in the order in which nothing is lost: replies, engine, gauge, writer, lock."""
+    async def _wait_for_the_end(self, checkpoint: str | None) -> int:
+        assert self._over is not None
+        if checkpoint:
+            self.host.load(checkpoint)
+        await self._over.wait()
+        return 0
+
+    async def _ask(self, options: argparse.Namespace) -> int:
+        from desktop.ask import Ask
+
+        assert self._over is not None
+        ask = Ask(self.window, self.host, self.chats)
+        self.host.load(options.checkpoint or str(demo_checkpoint()))
+        asking = asyncio.ensure_future(ask.run(options.ask, options.screenshot, options.timeout))
+        leaving = asyncio.ensure_future(self._over.wait())
+        await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        if asking.done():
+            return asking.result()
+        asking.cancel()
+        print("Turbodesk was ended before the reply was complete.", file=sys.stderr)
+        return 1
+
+    async def shutdown(self) -> bool:
+        """End everything, in the order in which nothing is lost: replies, engine, gauge, writer, lock.
+
+        False when the engine's thread did not end in time; then only the end of the process ends it.
+        """
         self.chats.close()
         stopped = asyncio.Event()
         self.host.stopped.connect(stopped.set)
         self.host.shutdown()
-        await stopped.wait()
+        ended = True
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await stopped.wait()
+        except TimeoutError:
+            logger.error("the engine's thread did not end within %s s", STOP_SECONDS)
+            ended = False
         self.host.wait(1000)
         self._monitor.stop()
         if not self._writer.close(SAVE_SECONDS):
@@ -153,6 +180,7 @@ class App(QObject):
         self.window.allow_close()
         self.window.close()
         self._lock.release()
+        return ended
 
     def _open_store(self) -> ConversationStore:
         return ConversationStore(self._paths.conversations)
@@ -162,7 +190,12 @@ class App(QObject):
             from desktop.engine.lmdeploy_engine import LMDeployEngine
 
             return LMDeployEngine()
-        return ProcessEngine(on_log=on_log)
+
+        def log(line: str) -> None:
+            engine_logger.info(line)
+            on_log(line)
+
+        return ProcessEngine(on_log=log)
 
     def _apply_settings(self) -> None:
         self.host.set_config(self.settings.engine)
@@ -188,7 +221,7 @@ class App(QObject):
     def _on_status_changed(self, status: EngineStatus) -> None:
         owner = status.info or status.progress
         self._monitor.set_engine_pid(owner.pid if owner else None)
-        if status.state is EngineState.READY and status.path != self.settings.checkpoint:
+        if status.state is EngineState.READY and status.path != self.settings.checkpoint and not self._asking:
             self._save_settings(msgspec.structs.replace(self.settings, checkpoint=status.path))
 
     @Slot()
@@ -223,6 +256,7 @@ class App(QObject):
         sys.excepthook = self._on_uncaught
         threading.excepthook = self._on_uncaught_in_thread
         loop = asyncio.get_running_loop()
+        self._loop = loop
         loop.set_exception_handler(self._on_uncaught_in_loop)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._leave)
@@ -234,8 +268,10 @@ class App(QObject):
         self.notices.raise_notice(known or failure(FailureCode.INTERNAL, reason=error or kind.__name__, detail=detail))
 
     def _on_uncaught_in_thread(self, arguments: threading.ExceptHookArgs) -> None:
-        if arguments.exc_value is not None:
-            logger.error("".join(traceback.format_exception(arguments.exc_value)))
+        if arguments.exc_value is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(
+                self._on_uncaught, arguments.exc_type, arguments.exc_value, arguments.exc_traceback
+            )
 
     def _on_uncaught_in_loop(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -57,7 +58,7 @@ class Ask(QObject):
         self._window.type_message(question)
         self._window.press_send()
         reply = await self._reply
-        print(flush=True)
+        _write("\n")
         if reply.stats is not None:
             stats = reply.stats
             print(
@@ -92,10 +93,19 @@ class Ask(QObject):
 
     @Slot(int, str)
     def _on_text_appended(self, _message_id: int, text: str) -> None:
-        print(text, end="", flush=True)
+        _write(text)
 
     @Slot(object)
     def _on_message_changed(self, message: Message) -> None:
         over = message.role == "assistant" and message.state is not MessageState.STREAMING
         if over and not self._reply.done():
             self._reply.set_result(message)
+
+
+def _write(text: str) -> None:
+    """To stdout; when nobody reads it any more, nowhere."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())

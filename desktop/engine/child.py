@@ -15,7 +15,8 @@ import sys
 import threading
 import time
 import traceback
-from typing import BinaryIO
+from io import FileIO
+from typing import NoReturn
 
 import msgspec
 
@@ -43,7 +44,7 @@ def make_engine(name: str) -> Engine:
 class Child:
     """Serves one engine until Close, the end of stdin, or a failed load."""
 
-    def __init__(self, engine: Engine, out: BinaryIO) -> None:
+    def __init__(self, engine: Engine, out: FileIO) -> None:
         self._engine = engine
         self._out = out
         self._coalescer = TextCoalescer(self._send_events)
@@ -51,8 +52,7 @@ class Child:
         self._over = asyncio.Event()
 
     async def serve(self, reader: asyncio.StreamReader) -> None:
-        """Say hello, then answer messages until it is over."""
-        self._send(wire.Hello(os.getpid(), wire.PROTOCOL_VERSION))
+        """Answer messages until it is over."""
         reading = asyncio.create_task(self._read(reader))
         await self._over.wait()
         reading.cancel()
@@ -109,8 +109,11 @@ class Child:
             self._coalescer.put(GenerationFailed(request.request_id, broken))
 
     async def _read_statistics(self) -> None:
-        with contextlib.suppress(TurbodeskError):
-            self._send(wire.StatisticsRead(await self._engine.statistics()))
+        try:
+            statistics = await self._engine.statistics()
+        except TurbodeskError:
+            statistics = None
+        self._send(wire.StatisticsRead(statistics))
 
     def _send_events(self, events: list[GenerationEvent]) -> None:
         self._write(b"".join(wire.encode(event) for event in events))
@@ -120,16 +123,18 @@ class Child:
 
     def _write(self, data: bytes) -> None:
         # A blocking write: when the window does not read, the engine waits. A window that is gone closes our stdin too.
+        rest = memoryview(data)
         with contextlib.suppress(BrokenPipeError):
-            self._out.write(data)
-            self._out.flush()
+            while rest:  # a raw write may take only a part
+                rest = rest[self._out.write(rest) :]
 
 
-async def _run(name: str, frames_in: BinaryIO, out: BinaryIO) -> None:
+async def _run(name: str, frames_in: FileIO, out: FileIO) -> None:
     reader = asyncio.StreamReader(limit=2**20)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), frames_in)
     await Child(make_engine(name), out).serve(reader)
+    _leave(0)  # from here: asyncio would wait for a thread that is still loading
 
 
 def _end_when_orphaned(frames_in: int) -> None:
@@ -147,7 +152,7 @@ def main() -> None:
     """Take the real stdin and stdout for frames, then serve."""
     # Before torch is imported: threads that spin while they wait made a step on a busy machine ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    frames_in, out = os.fdopen(os.dup(0), "rb", buffering=0), os.fdopen(os.dup(1), "wb", buffering=0)
+    frames_in, out = FileIO(os.dup(0), "rb"), FileIO(os.dup(1), "wb")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     # A library that asks a question on stdin must find nobody there, not our frames.
@@ -155,14 +160,16 @@ def main() -> None:
         os.dup2(nothing.fileno(), 0)
     watch = threading.Thread(target=_end_when_orphaned, args=(frames_in.fileno(),), name="orphan-watch", daemon=True)
     watch.start()
-    code = 0
     try:
         asyncio.run(_run(sys.argv[1] if len(sys.argv) > 1 else "lmdeploy", frames_in, out))
     except BaseException:
         traceback.print_exc()
-        code = 1
+        _leave(1)
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: video memory comes back for certain only then, and native threads must not keep the process."""
     sys.stderr.flush()
-    # Video memory comes back for certain only when the process ends, and native threads must not keep it alive.
     os._exit(code)
 
 

@@ -59,7 +59,7 @@ class TextCoalescer:
     def _flush_and_rest(self) -> None:
         """Flush; the next batch waits for a frame, and a frame without events ends the waiting."""
         if self._waiting:
-            self.flush()
             self._timer = asyncio.get_running_loop().call_later(self._interval, self._flush_and_rest)
+            self.flush()
         else:
             self._timer = None

@@ -174,6 +174,8 @@ class Scheduler:
             if request is None:
                 return
         try:
+            if request.cache is None:
+                request.cache = new_cache(self._model)
             self._read_piece(request)
             if request.read < len(request.prompt):
                 return
@@ -195,7 +197,6 @@ class Scheduler:
             if self._running and capacity and sum(self._decoder.lengths) + len(self._arrived[0].prompt) > capacity:
                 return None
             request = self._arrived.popleft()
-        request.cache = new_cache(self._model)
         request.scheduled_at = time.time()
         return request
 

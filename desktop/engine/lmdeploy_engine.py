@@ -59,8 +59,16 @@ class LMDeployEngine:
         def report(stage: str, fraction: float | None = None) -> None:
             loop.call_soon_threadsafe(on_progress, LoadProgress(stage, fraction, os.getpid()))
 
+        building = asyncio.ensure_future(asyncio.to_thread(_build, checkpoint, config, report))
         try:
-            engine, choice = await asyncio.to_thread(_build, checkpoint, config, report)
+            engine, choice = await asyncio.shield(building)
+        except asyncio.CancelledError:
+            # A load in this process cannot be interrupted: wait for its end and give everything back.
+            with contextlib.suppress(Exception):
+                engine, _ = await building
+                await asyncio.to_thread(engine.close)
+            await self.close()
+            raise
         except TurbodeskError:
             await self.close()
             raise
@@ -68,7 +76,7 @@ class LMDeployEngine:
             await self.close()
             raise TurbodeskError(_load_failure(problem)) from problem
         if self._stopped.is_set():  # closed while the thread was loading
-            engine.close()
+            await asyncio.to_thread(engine.close)
             raise error(FailureCode.LOAD_CANCELLED)
         engine.start_loop(loop, use_async_api=True)
         self._engine = engine

@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -34,6 +35,7 @@ LOG_LINES = 400
 # Where `desktop` is imported from. Also the child's working folder, so that no library is picked up from the user's.
 _ROOT = Path(__file__).parents[2]
 LOG_LINE_BYTES = 4000
+LOG_LINES_A_SECOND = 500  # are passed on; a flood must not drown the window
 
 
 class ProcessEngine:
@@ -52,6 +54,7 @@ class ProcessEngine:
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
         self._on_log = on_log
         self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._log_second, self._log_count = 0, 0
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._on_progress: Callable[[LoadProgress], None] = lambda progress: None
@@ -188,10 +191,19 @@ class ProcessEngine:
 
     def _take_log_line(self, line: bytes) -> None:
         text = line[:LOG_LINE_BYTES].decode("utf-8", "replace").rstrip()
-        if text:
-            self._log.append(text)
-            if self._on_log is not None:
-                self._on_log(text)
+        if not text:
+            return
+        self._log.append(text)
+        if self._on_log is None:
+            return
+        second = int(time.monotonic())
+        if second != self._log_second:
+            if (left_out := self._log_count - LOG_LINES_A_SECOND) > 0:
+                self._on_log(f"… {left_out} lines left out")
+            self._log_second, self._log_count = second, 0
+        self._log_count += 1
+        if self._log_count <= LOG_LINES_A_SECOND:
+            self._on_log(text)
 
     async def _read_frames(self, log_task: asyncio.Task[None]) -> None:
         assert self._process is not None
@@ -203,10 +215,17 @@ class ProcessEngine:
                     said = message.failure
                 else:
                     self._take(message)
-        except wire.FrameError as problem:
-            said = failure(FailureCode.ENGINE_BROKE_PROTOCOL, reason=problem, detail="\n".join(self._log))
+        except wire.TruncatedFrameError:
+            pass  # how the child ended says more
+        except Exception as problem:  # whatever it is, nobody may wait for ever
+            said = self._broke_protocol(problem)
             self._signal_group(signal.SIGKILL)
-        code = await self._process.wait()
+        try:
+            code = await asyncio.wait_for(self._process.wait(), CLOSE_SECONDS)
+        except TimeoutError:
+            said = said or self._broke_protocol("it closed its stream and went on")
+            self._signal_group(signal.SIGKILL)
+            code = await self._process.wait()
         with contextlib.suppress(TimeoutError):
             # A grandchild may hold stderr open after the child is gone.
             await asyncio.wait_for(asyncio.shield(log_task), CLOSE_SECONDS)
@@ -214,6 +233,9 @@ class ProcessEngine:
         if said is None and not self._closing:
             said = describe_crash(code, self.log, loading=loading)
         self._end(said)
+
+    def _broke_protocol(self, reason: object) -> Failure:
+        return failure(FailureCode.ENGINE_BROKE_PROTOCOL, reason=reason, detail="\n".join(self._log))
 
     def _take(self, message: wire.FromChild) -> None:
         if isinstance(message, TextDelta | GenerationFinished | GenerationFailed):
@@ -227,7 +249,9 @@ class ProcessEngine:
                 self._loaded.set_result(message.info)
         elif isinstance(message, wire.StatisticsRead) and self._statistics:
             waiting = self._statistics.popleft()
-            if not waiting.done():
+            if message.statistics is None:
+                waiting.set_exception(error(FailureCode.ENGINE_NOT_READY))
+            elif not waiting.done():
                 waiting.set_result(message.statistics)
 
     def _end(self, reason: Failure | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from typing import TypeVar
 
 import msgspec
 
@@ -16,7 +17,6 @@ from desktop.domain.errors import Failure
 from desktop.domain.generation import GenerationFailed, GenerationFinished, GenerationRequest, TextDelta
 from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
 
-PROTOCOL_VERSION = 1
 MAX_FRAME_BYTES = 64 * 1024 * 1024
 _LENGTH = struct.Struct(">I")
 
@@ -48,13 +48,6 @@ class Close(msgspec.Struct, frozen=True, tag="close"):
     """End all requests, give the memory back, exit."""
 
 
-class Hello(msgspec.Struct, frozen=True, tag="hello"):
-    """First message of the child."""
-
-    pid: int
-    protocol: int
-
-
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     """The load succeeded."""
 
@@ -68,9 +61,9 @@ class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):
 
 
 class StatisticsRead(msgspec.Struct, frozen=True, tag="statistics"):
-    """The answer to ReadStatistics."""
+    """The answer to ReadStatistics; None when nothing is loaded."""
 
-    statistics: EngineStatistics
+    statistics: EngineStatistics | None
 
 
 class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
@@ -81,16 +74,10 @@ class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
 
 ToChild = Load | Generate | Cancel | ReadStatistics | Close
 FromChild = (
-    Hello
-    | LoadProgress
-    | Loaded
-    | LoadFailed
-    | TextDelta
-    | GenerationFinished
-    | GenerationFailed
-    | StatisticsRead
-    | Stopped
+    LoadProgress | Loaded | LoadFailed | TextDelta | GenerationFinished | GenerationFailed | StatisticsRead | Stopped
 )
+
+Message = TypeVar("Message")
 
 _encoder = msgspec.msgpack.Encoder()
 _to_child: msgspec.msgpack.Decoder[ToChild] = msgspec.msgpack.Decoder(ToChild)
@@ -99,6 +86,10 @@ _from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromCh
 
 class FrameError(Exception):
     """Bytes on the wire are not a frame of this protocol."""
+
+
+class TruncatedFrameError(FrameError):
+    """The stream ended inside a frame, as it does when the writer dies."""
 
 
 def encode(message: ToChild | FromChild) -> bytes:
@@ -118,23 +109,25 @@ async def _read_body(reader: asyncio.StreamReader) -> bytes | None:
         return await reader.readexactly(length)
     except asyncio.IncompleteReadError as stop:
         if stop.partial or stop.expected != _LENGTH.size:
-            raise FrameError("the stream ended inside a frame") from stop
+            raise TruncatedFrameError("the stream ended inside a frame") from stop
         return None
 
 
 async def read_from_child(reader: asyncio.StreamReader) -> FromChild | None:
     """The child's next message; None at the end of the stream. Raises FrameError."""
     body = await _read_body(reader)
-    try:
-        return None if body is None else _from_child.decode(body)
-    except msgspec.MsgspecError as error:
-        raise FrameError(str(error)) from error
+    return None if body is None else _decode(_from_child, body)
 
 
 async def read_to_child(reader: asyncio.StreamReader) -> ToChild | None:
     """The parent's next message; None at the end of the stream. Raises FrameError."""
     body = await _read_body(reader)
+    return None if body is None else _decode(_to_child, body)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[Message], body: bytes) -> Message:
     try:
-        return None if body is None else _to_child.decode(body)
-    except msgspec.MsgspecError as error:
-        raise FrameError(str(error)) from error
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        # ValueError: text that is not UTF-8, whose message repeats all of it.
+        raise FrameError(str(error)[:200]) from error

@@ -121,12 +121,12 @@ class Chats(QObject):
 
     # acting
 
-    def send(self, conversation_id: int | None, text: str) -> int:
+    def send(self, conversation_id: int | None, text: str) -> int | None:
         """Add the user's message and begin the reply; None begins a conversation. Returns the conversation's id.
 
         Ignored while the conversation is generating, and for text of white space only.
         """
-        if conversation_id is not None and (self.is_generating(conversation_id) or not text.strip()):
+        if not text.strip() or (conversation_id is not None and self.is_generating(conversation_id)):
             return conversation_id
         if conversation_id is None:
             conversation_id = self._new_conversation(title_of([text]))
@@ -173,6 +173,8 @@ class Chats(QObject):
                 del self._replies[request_id]  # late events find no reply
                 if request_id in self._waiting:
                     self._waiting.remove(request_id)
+        if not self._replies:
+            self._save_timer.stop()
         del self._conversations[conversation_id]
         self._messages.pop(conversation_id, None)
         self._writer.post(lambda store: store.delete(conversation_id))
@@ -289,6 +291,7 @@ class Chats(QObject):
         self._writer.post(lambda store: store.finish_message(message))
         if not self._replies:
             self._save_timer.stop()
+            self._writer.post(ConversationStore.settle)
         self.message_changed.emit(message)
         self._change(self._conversations[message.conversation_id])
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
+import logging
 import threading
 import traceback
 from collections.abc import Callable, Coroutine
@@ -18,6 +21,8 @@ from desktop.domain.generation import GenerationEvent, GenerationFailed, Generat
 from desktop.engine.base import Engine, LoadProgress
 from desktop.engine.coalescer import TextCoalescer
 from desktop.services.engine_status import EngineState, EngineStatus
+
+logger = logging.getLogger(__name__)
 
 MakeEngine = Callable[[Callable[[str], None]], Engine]
 ReadCheckpoint = Callable[[str], Checkpoint]
@@ -87,7 +92,7 @@ class EngineWorker(QObject):
         self._running.wait()
         assert self._loop is not None
         try:
-            asyncio.run_coroutine_threadsafe(work, self._loop)
+            asyncio.run_coroutine_threadsafe(work, self._loop).add_done_callback(_log_what_failed)
         except RuntimeError:  # the loop is closed: the program is ending
             work.close()
 
@@ -127,6 +132,7 @@ class EngineWorker(QObject):
         """Cancel the life once, and not while it is closing its engine."""
         if self._life is not None and not self._life_is_ending:
             self._life_is_ending = True
+            self._set_status(msgspec.structs.replace(self._status, state=EngineState.STOPPING, progress=None))
             self._life.cancel()
 
     async def _live(self, path: str, config: EngineConfig) -> None:
@@ -136,7 +142,7 @@ class EngineWorker(QObject):
         self._set_status(EngineStatus(state=EngineState.LOADING, path=path, config=config))
         try:
             config.check()
-            checkpoint = await asyncio.to_thread(self._read_checkpoint, path)
+            checkpoint = await _in_daemon_thread(self._read_checkpoint, path)
             self._set_status(msgspec.structs.replace(self._status, checkpoint=checkpoint))
             engine = self._make_engine(self.log_received.emit)
             info = await engine.load(path, config, self._on_progress)
@@ -150,12 +156,16 @@ class EngineWorker(QObject):
         except Exception as error:
             problem = failure(FailureCode.INTERNAL, reason=error, detail=traceback.format_exc())
         self._engine = None
-        self._life_is_ending = True
-        self._set_status(msgspec.structs.replace(self._status, state=EngineState.STOPPING, progress=None))
-        if engine is not None:
-            await engine.close()
+        if not self._life_is_ending:
+            self._life_is_ending = True
+            self._set_status(msgspec.structs.replace(self._status, state=EngineState.STOPPING, progress=None))
+        try:
+            if engine is not None:
+                await engine.close()
+        except Exception as error:
+            problem = problem or failure(FailureCode.INTERNAL, reason=error, detail=traceback.format_exc())
         if self._requests:
-            await asyncio.wait(self._requests.values())
+            await asyncio.wait(list(self._requests.values()))
         self._coalescer.flush()
         if problem is None and self._replacing:
             return  # the next life begins at once: nobody needs to hear of an unloaded engine in between
@@ -178,10 +188,14 @@ class EngineWorker(QObject):
         self.status_changed.emit(status)
 
     async def _start_request(self, request: GenerationRequest) -> None:
-        task = asyncio.create_task(self._generate(request))
+        # In this task and not in one of its own, so that a cancel posted next comes after the start.
+        task = asyncio.current_task()
+        assert task is not None
         self._requests[request.request_id] = task
-        await asyncio.wait([task])
-        self._requests.pop(request.request_id, None)
+        try:
+            await self._generate(request)
+        finally:
+            del self._requests[request.request_id]
 
     async def _generate(self, request: GenerationRequest) -> None:
         if self._engine is None:
@@ -201,3 +215,34 @@ class EngineWorker(QObject):
     async def _cancel(self, request_id: str) -> None:
         if self._engine is not None:
             await self._engine.cancel(request_id)
+
+
+async def _in_daemon_thread(work: Callable[[str], Checkpoint], path: str) -> Checkpoint:
+    """work(path) in a thread that nobody waits for at the end: a dead network mount must not hold the program."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Checkpoint] = loop.create_future()
+
+    def settle(result: Checkpoint | None, problem: Exception | None) -> None:
+        if done.cancelled():
+            return
+        if problem is not None:
+            done.set_exception(problem)
+        elif result is not None:
+            done.set_result(result)
+
+    def run() -> None:
+        result, problem = None, None
+        try:
+            result = work(path)
+        except Exception as error:
+            problem = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, result, problem)
+
+    threading.Thread(target=run, name="read-checkpoint", daemon=True).start()
+    return await done
+
+
+def _log_what_failed(work: concurrent.futures.Future[None]) -> None:
+    if not work.cancelled() and (problem := work.exception()) is not None:
+        logger.error("a posted task failed", exc_info=problem)

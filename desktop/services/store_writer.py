@@ -38,8 +38,10 @@ class StoreWriter(QObject):
         self._nudge = threading.Event()
         self._closing = False
         self._troubled = False
+        self._gave_up = False
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
+        self.post(ConversationStore.settle)
 
     @property
     def is_troubled(self) -> bool:
@@ -61,11 +63,11 @@ class StoreWriter(QObject):
         self._queue.put(None)
         self._nudge.set()
         self._thread.join(seconds)
-        return not self._thread.is_alive() and not self._troubled
+        return not self._thread.is_alive() and not self._gave_up
 
     def _run(self) -> None:
         store: ConversationStore | None = None
-        while (write := self._queue.get()) is not None:
+        while (write := self._queue.get()) is not None and not self._gave_up:
             while True:
                 try:
                     if store is None:
@@ -77,6 +79,7 @@ class StoreWriter(QObject):
                         break
                     self._report(problem.failure)
                     if self._closing and not self._nudge.is_set():
+                        self._gave_up = True  # what comes after may build on this, so it ends here
                         break
                     self._nudge.clear()
                     self._nudge.wait(RETRY_SECONDS)

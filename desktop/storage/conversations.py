@@ -91,6 +91,16 @@ class ConversationStore:
         with storage_errors(self._path):
             self._connection.close()
 
+    def settle(self) -> None:
+        """Empty the write-ahead log and begin the next one: to be called when nothing is being written.
+
+        Both wait for the disk, a second or more when it is busy, and would hold up the text of a running reply.
+        """
+        with storage_errors(self._path):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        with self._transaction() as database:
+            database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")  # any write will do
+
     def recover(self) -> int:
         """Mark replies that a crash cut short as interrupted; to be called once at start-up. Returns how many."""
         with self._transaction() as database:

@@ -64,6 +64,8 @@ def _prepare(connection: sqlite3.Connection, path: Path, migrations: Sequence[Mi
 
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+    # Emptying the log waits for the disk, so it is done when nobody writes (ConversationStore.settle); this is a bound.
+    connection.execute("PRAGMA wal_autocheckpoint = 25000")  # pages, 100 MB
     if version < len(migrations):
         if objects:
             _back_up(connection, path.with_name(f"{path.stem}.v{version}.bak.db"))

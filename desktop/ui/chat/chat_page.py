@@ -145,7 +145,7 @@ class ChatPage(QWidget):
     def send(self, text: str) -> None:
         """Send a message in the open conversation, or begin one. Without a model it waits for one to be loaded."""
         sent_to = self._chats.send(self._current, text)
-        if self._current is None:
+        if self._current is None and sent_to is not None:
             self.open_conversation(sent_to)
 
     @Slot()
