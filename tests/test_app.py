@@ -22,7 +22,7 @@ from desktop.domain.conversation import MessageState
 from desktop.domain.errors import FailureCode, TurbodeskError, error
 from desktop.engine.scripted_engine import Script, ScriptedEngine
 from desktop.storage.conversations import ConversationStore
-from desktop.storage.paths import AppPaths, app_paths
+from desktop.storage.paths import AppPaths, app_paths, demo_checkpoint
 from desktop.ui.unsaved_question import UnsavedQuestion
 
 ROOT = Path(__file__).parents[1]
@@ -246,3 +246,33 @@ def test_leaving_with_unsaved_text_asks_first(
 
     assert run_app(qapp, paths, play) == 0
     assert "could not be saved" in capsys.readouterr().err
+
+
+def test_an_error_in_the_middle_still_ends_in_good_order(
+    qapp: QApplication, paths: AppPaths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*args: object) -> int:
+        raise RuntimeError("surprise")
+
+    monkeypatch.setattr("desktop.ask.Ask.run", fail)
+
+    async def watch(app: App) -> None:
+        await until(app.window.isVisible)
+
+    assert run_app(qapp, paths, watch, "--ask", "What?") == 1
+    assert "surprise" in capsys.readouterr().err
+    assert paths.settings.exists()
+    assert run_app(qapp, paths, close_at_once) == 0
+
+
+def test_asking_does_not_change_the_model_of_the_next_window(
+    qapp: QApplication, paths: AppPaths, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.symlink_to(demo_checkpoint())
+
+    async def watch(app: App) -> None:
+        await until(app.window.isVisible)
+
+    assert run_app(qapp, paths, watch, "--ask", "What?", "--checkpoint", str(other), script=Script(reply="So.")) == 0
+    assert json.loads(paths.settings.read_text())["checkpoint"] == ""

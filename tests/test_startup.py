@@ -60,7 +60,8 @@ def test_why_there_is_no_screen(environment: dict[str, str], word: str, monkeypa
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--screenshot", "a.png"], ["--ask", " "], ["--ask", "x", "--timeout", "0"], ["--unheard"]]
+    "arguments",
+    [["--screenshot", "a.png"], ["--ask", " "], ["--ask", "x", "--timeout", "0"], ["--timeout", "inf"], ["--unheard"]],
 )
 def test_options_that_make_no_sense_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -81,4 +82,24 @@ def test_ask_says_in_a_sentence_what_is_wrong_and_leaves_with_1(tmp_path: Path) 
     done = run("--ask", "hello", "--checkpoint", str(tmp_path / "none"), "--data-dir", str(tmp_path))
     assert done.returncode == 1
     assert "There is no model folder at" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_relative_checkpoint_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse_arguments(["--checkpoint", "models/one"]).checkpoint == str(tmp_path / "models/one")
+
+
+def test_a_reader_that_goes_away_is_no_crash(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m desktop --ask 'What is the KV cache?' --data-dir {tmp_path} | head -c 3"
+    environment = {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        timeout=150,
+    )
+    assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

@@ -23,7 +23,7 @@ from desktop.domain.generation import (
     GenerationRequest,
     TextDelta,
 )
-from desktop.engine import process_engine
+from desktop.engine import process_engine, wire
 from desktop.engine.base import LoadProgress
 from desktop.engine.process_engine import ProcessEngine
 
@@ -134,9 +134,13 @@ async def test_what_the_child_printed_last_goes_with_its_failure() -> None:
         pytest.param(struct.pack(">I", 3) + b"\xc1\xc1\xc1", id="no MessagePack"),
         pytest.param(struct.pack(">I", 1) + b"\x80", id="a map without a type"),
         pytest.param(b"\x00\x00", id="truncated length"),
+        pytest.param(wire.encode(TextDelta("r", "ab", 1)).replace(b"ab", b"\xff\xfe"), id="text that is not UTF-8"),
     ],
 )
-async def test_garbage_on_the_wire_is_a_failure_and_never_a_guess(frames: bytes) -> None:
+async def test_garbage_on_the_wire_is_a_failure_and_never_a_guess(
+    frames: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_engine, "CLOSE_SECONDS", 0.3)
     engine = child_of(f"import os, time; os.write(1, {frames!r}); os.close(1); time.sleep(60)")
     with pytest.raises(TurbodeskError) as caught:
         await load(engine)
@@ -240,3 +244,45 @@ async def test_a_message_that_is_too_large_fails_its_request_alone(monkeypatch: 
     assert event.failure.code is FailureCode.REQUEST_INVALID
     assert isinstance((await run(engine))[-1], GenerationFinished)
     await engine.close()
+
+
+async def test_a_crash_in_the_middle_of_a_frame_is_told_as_a_crash() -> None:
+    words = "CUDA runtime error: out of memory"
+    engine = child_of(f"import os, sys; print({words!r}, file=sys.stderr); os.write(1, bytes(2)); os.abort()")
+    with pytest.raises(TurbodeskError) as caught:
+        await load(engine)
+    assert caught.value.failure.code is FailureCode.VIDEO_MEMORY_EXHAUSTED
+
+
+async def test_frames_stay_whole_when_the_child_is_stopped_and_goes_on() -> None:
+    """A full pipe and a stop signal make a write take a part of the data only."""
+    engine = scripted(tokens=60_000)
+    await load(engine)
+    assert engine.pid is not None
+    events = []
+    async for event in engine.generate(REQUEST):
+        events.append(event)
+        if len(events) % 20 == 1:
+            time.sleep(0.02)  # noqa: ASYNC251  # the reader stands still, so that the pipe fills up
+            os.kill(engine.pid, signal.SIGSTOP)
+            os.kill(engine.pid, signal.SIGCONT)
+    assert isinstance(events[-1], GenerationFinished)
+    text = "".join(event.text for event in events if isinstance(event, TextDelta))
+    assert text == "".join(f"token{i} " for i in range(60_000))
+    await engine.close()
+
+
+async def test_a_flood_of_log_lines_is_thinned_out() -> None:
+    lines: list[str] = []
+    source = (
+        "import sys, time; [print('line', i, file=sys.stderr) for i in range(20_000)]; time.sleep(1.2); print('end')"
+    )
+    engine = child_of(source.replace("print('end')", "print('end', file=sys.stderr)"))
+    engine._on_log = lines.append
+    with pytest.raises(TurbodeskError):
+        await load(engine)
+    assert lines[-1] == "end"
+    assert any("lines left out" in line for line in lines)
+    assert len(lines) < 5 * process_engine.LOG_LINES_A_SECOND
+    assert engine.log[-1] == "end"
+    assert engine.log[-2] == "line 19999"

@@ -3,13 +3,14 @@
 import json
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 from pytestqt.qtbot import QtBot
 
 from desktop.domain.checkpoint import Checkpoint
-from desktop.domain.engine_config import EngineConfig
+from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import FailureCode, error
 from desktop.domain.generation import (
     ChatMessage,
@@ -19,6 +20,7 @@ from desktop.domain.generation import (
     GenerationRequest,
     TextDelta,
 )
+from desktop.engine.lmdeploy_engine import LMDeployEngine
 from desktop.engine.process_engine import ProcessEngine
 from desktop.engine.scripted_engine import Script, ScriptedEngine
 from desktop.services.engine_host import EngineHost
@@ -234,3 +236,63 @@ def test_failures_of_the_reader_keep_their_code(make_host: MakeHost, qtbot: QtBo
     until(qtbot, lambda: host.status.state is EngineState.FAILED)
     assert host.status.failure is not None
     assert host.status.failure.code is FailureCode.PICKLE_WEIGHTS
+
+
+def test_a_cancel_right_after_the_request_is_not_lost(make_host: MakeHost, qtbot: QtBot) -> None:
+    host = make_host(tokens=100_000, tokens_per_second=1000)
+    seen = Recorder(host)
+    host.load(DEMO)
+    until(qtbot, lambda: host.is_ready)
+    for number in range(10):
+        host.generate(request(f"r{number}"))
+        host.cancel(f"r{number}")
+    until(qtbot, lambda: len(seen.ends) == 10)
+    assert all(isinstance(end, GenerationFinished) and end.reason is FinishReason.ABORT for end in seen.ends)
+
+
+def test_stopping_a_load_is_shown_at_once(make_host: MakeHost, qtbot: QtBot) -> None:
+    host = make_host(load_seconds=60)
+    seen = Recorder(host)
+    host.load(DEMO)
+    until(qtbot, lambda: host.status.progress is not None)
+    before = len(seen.states)
+    host.unload()
+    until(qtbot, lambda: host.status.state is EngineState.UNLOADED)
+    assert [status.state for status in seen.states[before:]] == [EngineState.STOPPING, EngineState.UNLOADED]
+
+
+def test_a_folder_that_never_answers_does_not_hold_the_end(qtbot: QtBot) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def hang(path: str) -> Checkpoint:
+        asked.set()
+        answer.wait(60)
+        raise error(FailureCode.CHECKPOINT_NOT_FOUND, path=path)
+
+    host = EngineHost(lambda on_log: ScriptedEngine(), hang)
+    host.load(DEMO)
+    assert asked.wait(5)
+    with qtbot.waitSignal(host.stopped, timeout=5000):
+        host.shutdown()
+    assert host.wait(5000)
+    answer.set()
+
+
+def test_the_real_engine_in_this_process_leaves_nothing_behind_when_its_load_is_stopped(qtbot: QtBot) -> None:
+    host = EngineHost(lambda on_log: LMDeployEngine(), read_checkpoint)
+    host.set_config(EngineConfig(backend=Backend.CPU))
+    host.load(DEMO)
+    qtbot.waitUntil(lambda: host.status.progress is not None, timeout=30_000)
+    host.unload()
+    qtbot.waitUntil(lambda: host.status.state is EngineState.UNLOADED, timeout=60_000)
+    assert not [thread for thread in threading.enumerate() if thread.name == "cpu-engine"]
+    host.load(DEMO)
+    qtbot.waitUntil(lambda: host.is_ready, timeout=60_000)
+    seen = Recorder(host)
+    host.generate(request())
+    until(qtbot, lambda: bool(seen.ends))
+    assert isinstance(seen.ends[0], GenerationFinished)
+    with qtbot.waitSignal(host.stopped, timeout=30_000):
+        host.shutdown()
+    assert host.wait(5000)
+    assert not [thread for thread in threading.enumerate() if thread.name == "cpu-engine"]

@@ -90,10 +90,13 @@ def test_closing_while_the_disk_is_full_says_that_something_is_unsaved(writer: S
     def refuse(store: ConversationStore) -> None:
         raise error(FailureCode.DISK_FULL)
 
+    later: list[bool] = []
     with qtbot.waitSignal(writer.save_failed, timeout=5000):
         writer.post(refuse)
+        writer.post(lambda store: later.append(True))  # would succeed, and hide that something is missing
     assert not writer.close(5)
     assert not writer._thread.is_alive()
+    assert not later
 
 
 def test_a_write_that_can_never_succeed_is_told_and_the_next_goes_on(
