@@ -103,6 +103,7 @@ class App(QObject):
         self._writer.write_lost.connect(self.notices.raise_notice)
         self._writer.saved_again.connect(self._on_saved_again)
         self.host.status_changed.connect(self._on_status_changed)
+        self.host.load_refused.connect(self.notices.raise_notice)
         self.window.settings_changed.connect(self._on_settings_changed)
         self.window.notice_action_triggered.connect(self._on_notice_action)
         self.window.close_requested.connect(self._on_close_requested)
@@ -221,8 +222,17 @@ class App(QObject):
     def _on_status_changed(self, status: EngineStatus) -> None:
         owner = status.info or status.progress
         self._monitor.set_engine_pid(owner.pid if owner else None)
-        if status.state is EngineState.READY and status.path != self.settings.checkpoint and not self._asking:
-            self._save_settings(msgspec.structs.replace(self.settings, checkpoint=status.path))
+        if status.state is EngineState.READY:
+            self._on_model_ready(status)
+
+    def _on_model_ready(self, status: EngineStatus) -> None:
+        self.notices.dismiss(FailureCode.NO_CHAT_TEMPLATE)
+        if status.checkpoint is not None and not status.checkpoint.has_chat_template:
+            self.notices.raise_notice(failure(FailureCode.NO_CHAT_TEMPLATE, model=status.checkpoint.name))
+        # The demo model is "", so that moving the program does not lose it.
+        path = "" if status.path == str(demo_checkpoint()) else status.path
+        if path != self.settings.checkpoint and not self._asking:
+            self._save_settings(msgspec.structs.replace(self.settings, checkpoint=path))
 
     @Slot()
     def _on_saved_again(self) -> None:
@@ -248,6 +258,7 @@ class App(QObject):
 
     @Slot()
     def _leave(self) -> None:
+        self.window.hide()  # ending the engine may take seconds in which nothing can be done here
         if self._over is not None:
             self._over.set()
 

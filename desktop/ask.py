@@ -68,7 +68,9 @@ class Ask(QObject):
             )
         if reply.failure is not None:
             return f"{reply.failure.message} {reply.failure.next_step}"
-        return "" if reply.state is MessageState.COMPLETE else "The reply was stopped."
+        if reply.state is not MessageState.COMPLETE:
+            return "The reply was stopped."
+        return "" if reply.content.strip() else "The model wrote nothing. Choose an instruct or chat model."
 
     def _save_picture(self, path: Path) -> bool:
         try:

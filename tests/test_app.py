@@ -276,3 +276,25 @@ def test_asking_does_not_change_the_model_of_the_next_window(
 
     assert run_app(qapp, paths, watch, "--ask", "What?", "--checkpoint", str(other), script=Script(reply="So.")) == 0
     assert json.loads(paths.settings.read_text())["checkpoint"] == ""
+
+
+def test_a_model_without_a_chat_template_is_named(qapp: QApplication, paths: AppPaths, tmp_path: Path) -> None:
+    base = tmp_path / "base-model"
+    base.mkdir()
+    for file in demo_checkpoint().iterdir():
+        if file.name != "chat_template.jinja":
+            (base / file.name).symlink_to(file)
+
+    async def play(app: App) -> None:
+        app.host.load(str(base))
+        await until(lambda: bool(app.notices.current))
+        (notice,) = app.notices.current
+        assert notice.code is FailureCode.NO_CHAT_TEMPLATE
+        assert "base-model" in notice.message
+        app.host.load(str(demo_checkpoint()))
+        await until(lambda: not app.notices.current)
+        await until(lambda: app.host.is_ready)
+        app.window.close()
+
+    assert run_app(qapp, paths, play) == 0
+    assert json.loads(paths.settings.read_text())["checkpoint"] == ""

@@ -19,6 +19,7 @@ class FailureCode(StrEnum):
     PICKLE_WEIGHTS = "pickle_weights"
     ARCHITECTURE_UNSUPPORTED = "architecture_unsupported"
     TOKENIZER_BROKEN = "tokenizer_broken"
+    NO_CHAT_TEMPLATE = "no_chat_template"
 
     ENGINE_CONFIG_INVALID = "engine_config_invalid"
     BACKEND_UNAVAILABLE = "backend_unavailable"
@@ -126,6 +127,11 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
     _C.TOKENIZER_BROKEN: (
         "The model's tokenizer or chat template cannot be used: {reason}.",
         "Download the tokenizer files again, or choose another model.",
+        _A.CHOOSE_MODEL,
+    ),
+    _C.NO_CHAT_TEMPLATE: (
+        "{model} has no chat template: it was made to complete text, not to chat, and may answer nothing.",
+        "Choose the instruct or chat version of the model.",
         _A.CHOOSE_MODEL,
     ),
     _C.ENGINE_CONFIG_INVALID: (

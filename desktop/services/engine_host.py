@@ -22,6 +22,7 @@ class EngineHost(QObject):
     Signals:
         status_changed: an EngineStatus; the same as `status` from then on.
         text_received: a TextDelta. generation_finished, generation_failed: the last event of a request.
+        load_refused: a Failure; a load was not begun and what is loaded stays.
         log_received: a line of the engine's log.
         stopped: shutdown() is complete.
     """
@@ -30,6 +31,7 @@ class EngineHost(QObject):
     text_received = Signal(object)
     generation_finished = Signal(object)
     generation_failed = Signal(object)
+    load_refused = Signal(object)
     log_received = Signal(str)
     stopped = Signal()
 
@@ -46,6 +48,7 @@ class EngineHost(QObject):
         self._thread.finished.connect(self._on_thread_finished)
         self._worker.status_changed.connect(self._on_status_changed)
         self._worker.events_received.connect(self._on_events_received)
+        self._worker.load_refused.connect(self.load_refused)
         self._worker.log_received.connect(self.log_received)
         self._shutting_down = False
         self._thread.start()

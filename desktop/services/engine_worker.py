@@ -16,7 +16,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from desktop.domain.checkpoint import Checkpoint
 from desktop.domain.engine_config import EngineConfig
-from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
+from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
 from desktop.domain.generation import GenerationEvent, GenerationFailed, GenerationRequest
 from desktop.engine.base import Engine, LoadProgress
 from desktop.engine.coalescer import TextCoalescer
@@ -36,12 +36,14 @@ class EngineWorker(QObject):
     Signals:
         status_changed: an EngineStatus.
         events_received: a list of GenerationEvent, at most one list a frame; order within a request is kept.
+        load_refused: the Failure of a load that was not begun, since it would end the loaded model for nothing.
         log_received: one line of the engine's log.
         finished: run() has ended; the thread may quit.
     """
 
     status_changed = Signal(object)
     events_received = Signal(object)
+    load_refused = Signal(object)
     log_received = Signal(str)
     finished = Signal()
 
@@ -113,6 +115,13 @@ class EngineWorker(QObject):
         """End the present life, then begin the next if there is a path. A later call overtakes those that wait."""
         self._switches += 1
         mine = self._switches
+        if path is not None and self._status.state is EngineState.READY:
+            refusal = await self._refusal(path, config)
+            if mine != self._switches:
+                return
+            if refusal is not None:
+                self.load_refused.emit(refusal)
+                return
         self._replacing = path is not None
         self._end_life()
         assert self._switching is not None
@@ -128,6 +137,24 @@ class EngineWorker(QObject):
             elif self._status.state is not EngineState.UNLOADED:
                 self._set_status(EngineStatus(path=self._status.path, config=self._status.config))
 
+    async def _refusal(self, path: str, config: EngineConfig) -> Failure | None:
+        """Why a load would fail before it begins: then what is loaded stays loaded."""
+        try:
+            await self._inspect(path, config)
+        except TurbodeskError as problem:
+            return problem.failure
+        except Exception as problem:
+            return failure(FailureCode.INTERNAL, reason=problem, detail=traceback.format_exc())
+        return None
+
+    async def _inspect(self, path: str, config: EngineConfig) -> Checkpoint:
+        """What can be said of a load before it begins. Raises TurbodeskError."""
+        config.check()
+        checkpoint = await _in_daemon_thread(self._read_checkpoint, path)
+        if not checkpoint.has_tokenizer:
+            raise error(FailureCode.TOKENIZER_BROKEN, reason="the folder holds no tokenizer files")
+        return checkpoint
+
     def _end_life(self) -> None:
         """Cancel the life once, and not while it is closing its engine."""
         if self._life is not None and not self._life_is_ending:
@@ -141,8 +168,7 @@ class EngineWorker(QObject):
         problem: Failure | None = None
         self._set_status(EngineStatus(state=EngineState.LOADING, path=path, config=config))
         try:
-            config.check()
-            checkpoint = await _in_daemon_thread(self._read_checkpoint, path)
+            checkpoint = await self._inspect(path, config)
             self._set_status(msgspec.structs.replace(self._status, checkpoint=checkpoint))
             engine = self._make_engine(self.log_received.emit)
             info = await engine.load(path, config, self._on_progress)
@@ -151,10 +177,10 @@ class EngineWorker(QObject):
             problem = await engine.wait_stopped()
         except asyncio.CancelledError:
             pass
-        except TurbodeskError as error:
-            problem = error.failure
-        except Exception as error:
-            problem = failure(FailureCode.INTERNAL, reason=error, detail=traceback.format_exc())
+        except TurbodeskError as known:
+            problem = known.failure
+        except Exception as unknown:
+            problem = failure(FailureCode.INTERNAL, reason=unknown, detail=traceback.format_exc())
         self._engine = None
         if not self._life_is_ending:
             self._life_is_ending = True
@@ -162,8 +188,8 @@ class EngineWorker(QObject):
         try:
             if engine is not None:
                 await engine.close()
-        except Exception as error:
-            problem = problem or failure(FailureCode.INTERNAL, reason=error, detail=traceback.format_exc())
+        except Exception as unknown:
+            problem = problem or failure(FailureCode.INTERNAL, reason=unknown, detail=traceback.format_exc())
         if self._requests:
             await asyncio.wait(list(self._requests.values()))
         self._coalescer.flush()
@@ -205,8 +231,8 @@ class EngineWorker(QObject):
         try:
             async for event in self._engine.generate(request):
                 self._put(event)
-        except Exception as error:
-            broken = failure(FailureCode.INTERNAL, reason=error, detail=traceback.format_exc())
+        except Exception as unknown:
+            broken = failure(FailureCode.INTERNAL, reason=unknown, detail=traceback.format_exc())
             self._put(GenerationFailed(request.request_id, broken))
 
     def _put(self, event: GenerationEvent) -> None:
@@ -234,8 +260,8 @@ async def _in_daemon_thread(work: Callable[[str], Checkpoint], path: str) -> Che
         result, problem = None, None
         try:
             result = work(path)
-        except Exception as error:
-            problem = error
+        except Exception as unknown:
+            problem = unknown
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, result, problem)
 

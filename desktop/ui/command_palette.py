@@ -68,14 +68,18 @@ class CommandPalette(QFrame):
     def _on_text_changed(self, text: str) -> None:
         words = text.lower().split()
         self._list.clear()
+        found = []
         for place, action in enumerate(self._actions):
             name = action.text().replace("&", "")
             if all(word in name.lower() for word in words):
-                keys = action.shortcut().toString()
-                item = QListWidgetItem(name, self._list)
-                item.setData(_PLACE, place)
-                item.setData(_KEYS, keys)
-                item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{name} {keys}")
+                inside = any(f" {word}" not in f" {name.lower()}" for word in words)
+                found.append((inside, place, name))
+        for _, place, name in sorted(found):  # what begins a word comes before what stands inside one
+            keys = self._actions[place].shortcut().toString()
+            item = QListWidgetItem(name, self._list)
+            item.setData(_PLACE, place)
+            item.setData(_KEYS, keys)
+            item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{name} {keys}")
         self._list.setCurrentRow(0)
 
     @Slot()

@@ -8,6 +8,8 @@ import msgspec
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QHideEvent, QResizeEvent
 from PySide6.QtWidgets import (
+    QAbstractSpinBox,
+    QComboBox,
     QFormLayout,
     QLabel,
     QPlainTextEdit,
@@ -72,7 +74,9 @@ class SettingsPage(QScrollArea):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         # The wheel scrolls the page; it changes a value only where one is working on it.
-        if event.type() == QEvent.Type.Wheel and isinstance(watched, QWidget) and not watched.hasFocus():
+        # A scroll area filters its own bars through here too: those must go on to scroll.
+        is_wheel = event.type() == QEvent.Type.Wheel
+        if is_wheel and isinstance(watched, QComboBox | QAbstractSpinBox) and not watched.hasFocus():
             event.ignore()
             return True
         return super().eventFilter(watched, event)

@@ -76,7 +76,8 @@ def reply_line(message: Message) -> str:
         parts.append("cut off at the token limit")
     if message.stats is not None:
         count = message.stats.completion_tokens
-        parts.append("1 token" if count == 1 else f"{count:,} tokens")
+        nothing = "the model wrote nothing"
+        parts.append(nothing if count == 0 else "1 token" if count == 1 else f"{count:,} tokens")
         if message.stats.tokens_per_second:
             parts.append(speed(message.stats.tokens_per_second))
         if message.stats.time_to_first_token:

@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from desktop.domain.checkpoint import Checkpoint
 from desktop.domain.engine_config import Backend, EngineConfig
-from desktop.domain.errors import FailureCode, error
+from desktop.domain.errors import Failure, FailureCode, error
 from desktop.domain.generation import (
     ChatMessage,
     FinishReason,
@@ -296,3 +296,32 @@ def test_the_real_engine_in_this_process_leaves_nothing_behind_when_its_load_is_
         host.shutdown()
     assert host.wait(5000)
     assert not [thread for thread in threading.enumerate() if thread.name == "cpu-engine"]
+
+
+def test_a_load_that_cannot_work_leaves_the_loaded_model_alone(make_host: MakeHost, qtbot: QtBot, tmp_path) -> None:
+    host = make_host(tokens=3)
+    seen = Recorder(host)
+    host.load(DEMO)
+    until(qtbot, lambda: host.is_ready)
+    refused: list[Failure] = []
+    host.load_refused.connect(refused.append)
+    host.load(str(tmp_path))
+    until(qtbot, lambda: bool(refused))
+    assert refused[0].code is FailureCode.NOT_A_CHECKPOINT
+    assert host.is_ready
+    assert host.status.path == DEMO
+    host.generate(request())
+    until(qtbot, lambda: bool(seen.ends))
+    assert isinstance(seen.ends[0], GenerationFinished)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(make_host: MakeHost, qtbot: QtBot, tmp_path) -> None:
+    for file in demo_checkpoint().iterdir():
+        if not file.name.startswith("tokenizer"):
+            (tmp_path / file.name).symlink_to(file)
+    host = make_host()
+    host.load(str(tmp_path))
+    until(qtbot, lambda: host.status.state is EngineState.FAILED)
+    assert host.status.failure is not None
+    assert host.status.failure.code is FailureCode.TOKENIZER_BROKEN
+    assert "no tokenizer files" in host.status.failure.message

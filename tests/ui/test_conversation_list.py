@@ -7,6 +7,7 @@ import time
 import msgspec
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QAbstractItemModelTester
+from PySide6.QtWidgets import QMessageBox
 
 from desktop.engine.scripted_engine import Script
 from desktop.ui.chat.conversation_list_model import ConversationListModel, Role, _when
@@ -76,3 +77,20 @@ def test_moments_in_words() -> None:
     assert _when(time.time() - 86_400) == "yesterday"
     assert _when(0.0).endswith("1970") or _when(0.0).endswith("1969")
     assert _when(1e30) == ""
+
+
+def test_enter_in_the_delete_question_deletes_nothing(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    desk.ask("kept")
+    desk.idle()
+    desk.window.chat_page.panel.delete_current()
+    (question,) = desk.window.findChildren(QMessageBox)
+    chosen_by_enter = question.defaultButton()
+    assert chosen_by_enter is not None
+    chosen_by_enter.click()
+    desk.until(lambda: not desk.window.findChildren(QMessageBox))
+    assert len(desk.chats.conversations()) == 1
+    desk.window.chat_page.panel.delete_current()
+    (question,) = desk.window.findChildren(QMessageBox)
+    next(button for button in question.buttons() if button.text() == "Delete").click()
+    desk.until(lambda: not desk.chats.conversations())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QAction
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QAction, QWheelEvent
 from PySide6.QtWidgets import (
     QAbstractButton,
     QAbstractSpinBox,
@@ -93,6 +93,42 @@ def test_the_palette_finds_and_triggers(desk: Desk) -> None:
     desk.bot.keyClicks(palette._line, "sett go")
     desk.bot.keyClick(palette._line, "\r")
     assert desk.window.settings_page.isVisible()
+
+
+def test_the_palette_prefers_the_beginning_of_a_word(desk: Desk) -> None:
+    desk.window._palette.trigger()
+    palette = next(w for w in QApplication.topLevelWidgets() if isinstance(w, CommandPalette) and w.isVisible())
+    desk.window._delete.setEnabled(True)
+    palette._on_text_changed("del")
+    names = [palette._list.item(row).text() for row in range(palette._list.count())]
+    assert any("model" in name for name in names)
+    assert all("model" in name for name in names[names.index(next(n for n in names if "model" in n)) :])
+    palette.close()
+
+
+def test_the_wheel_scrolls_the_settings_and_changes_nothing(desk: Desk) -> None:
+    desk.window.resize(900, 500)
+    desk.window.show_page("Settings")
+    page = desk.window.settings_page
+    bar = page.verticalScrollBar()
+    desk.until(lambda: bar.maximum() > 0)
+    before = page._read()
+    for target in (bar, page._temperature):
+        bar.setValue(0)
+        centre = QPointF(target.rect().center())
+        turn = QWheelEvent(
+            centre,
+            target.mapToGlobal(centre),
+            QPoint(0, 0),
+            QPoint(0, -240),
+            Qt.MouseButton.NoButton,
+            Qt.KeyboardModifier.NoModifier,
+            Qt.ScrollPhase.NoScrollPhase,
+            False,
+        )
+        QApplication.sendEvent(target, turn)
+        assert target is not bar or bar.value() > 0
+    assert page._read() == before
 
 
 def test_every_action_has_a_name_and_no_two_share_a_shortcut(desk: Desk) -> None:

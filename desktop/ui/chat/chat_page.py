@@ -214,6 +214,7 @@ class ChatPage(QWidget):
     def _on_continue_requested(self, message_id: int) -> None:
         if self._current is not None:
             self._chats.continue_reply(self._current, message_id)
+            self.composer.edit.setFocus()
 
     @Slot(object)
     def _on_action_triggered(self, action: Action) -> None:
@@ -221,6 +222,7 @@ class ChatPage(QWidget):
             self.new_chat()
         else:
             self.action_triggered.emit(action)
+            self.composer.edit.setFocus()
 
     @Slot(str)
     def _on_link_activated(self, address: str) -> None:

@@ -64,6 +64,7 @@ class Composer(QFrame):
     def set_model_name(self, name: str) -> None:
         """Whom the message goes to."""
         self.edit.setPlaceholderText(f"Message {name} …" if name else "Write a message …")
+        self.edit.viewport().update()  # Qt does not repaint when only the placeholder changes
 
     def set_hint(self, words: str) -> None:
         """A short line beside the button."""

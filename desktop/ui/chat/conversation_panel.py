@@ -21,6 +21,8 @@ from desktop.ui.theme import SPACE
 
 WIDTH = 236
 
+_DIALOG_WIDTH = 420
+
 
 class ConversationPanel(QFrame):
     """Signals:
@@ -103,6 +105,7 @@ class ConversationPanel(QFrame):
         dialog.setWindowTitle("Rename")
         dialog.setLabelText("Title of the conversation")
         dialog.setTextValue(str(self.list.currentIndex().data(Role.TITLE)))
+        dialog.resize(_DIALOG_WIDTH, dialog.sizeHint().height())
         dialog.textValueSelected.connect(self._on_title_given)
         dialog.open()
 
@@ -126,6 +129,8 @@ class ConversationPanel(QFrame):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         delete = dialog.addButton("Delete", QMessageBox.ButtonRole.DestructiveRole)
         delete.clicked.connect(self._on_delete_confirmed)
+        dialog.setDefaultButton(QMessageBox.StandardButton.Cancel)
+        dialog.setEscapeButton(QMessageBox.StandardButton.Cancel)
         dialog.open()
 
     def _current_id(self) -> int | None:
