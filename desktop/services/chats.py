@@ -114,6 +114,10 @@ class Chats(QObject):
         """Whether a reply is being written, or waits for the model."""
         return any(reply.message.conversation_id == conversation_id for reply in self._replies.values())
 
+    def is_waiting(self, conversation_id: int) -> bool:
+        """Whether a reply of this conversation waits for the model to be loaded."""
+        return any(self._replies[rid].message.conversation_id == conversation_id for rid in self._waiting)
+
     @property
     def generating_count(self) -> int:
         """How many replies are being written or wait."""

@@ -14,10 +14,10 @@ from tests.storage.chaos_kill_writer import kill_writer
 OUT = Path(__file__).parents[2] / "build" / "chaos.json"
 
 
-def kill_store_writer(rounds: int) -> object:
+def kill_store_writer(rounds: int) -> dict[str, float]:
     """kill_writer in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        return kill_writer(rounds, Path(folder))
+        return kill_writer(rounds, Path(folder))._asdict()
 
 
 PROOFS = {"kill the engine": kill_engine, "kill the window": kill_window, "kill the writer": kill_store_writer}

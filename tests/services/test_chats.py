@@ -204,7 +204,9 @@ def test_a_message_sent_while_loading_waits_for_the_model(desk: Desk) -> None:
     desk.until(lambda: desk.host.status.state is EngineState.LOADING)
     conversation = desk.chats.send(None, "early")
     assert desk.chats.is_generating(conversation)
+    assert desk.chats.is_waiting(conversation)
     desk.until(lambda: bool(desk.ends))
+    assert not desk.chats.is_waiting(conversation)
     reply = desk.chats.messages(conversation)[-1]
     assert (reply.content, reply.model) == (words(5), "demo-checkpoint")
 

@@ -78,6 +78,8 @@ class ConversationListModel(QAbstractListModel):
         return next((place for place, row in enumerate(self._rows) if row.id == conversation_id), -1)
 
     def _detail(self, row: Conversation) -> str:
+        if self._chats.is_waiting(row.id):
+            return "waiting for the model"
         if row.id in self._generating:
             rate = self._meter.conversation_speed(row.id)
             return f"generating · {speed(rate)}" if rate else "generating"
