@@ -35,6 +35,7 @@ class Guide:
     off_topic_filled: tuple[str, ...]
     prefixes: tuple[str, ...]
     suffixes: tuple[str, ...]
+    synonyms: tuple[tuple[str, ...], ...]
     systems: tuple[str, ...]
     starters: tuple[str, ...]
     texts: tuple[str, ...]
@@ -80,20 +81,25 @@ def fill(pattern: str, values: str) -> str:
 def read_guide(path: Path) -> Guide:
     data = tomllib.loads(path.read_text(encoding="utf-8"))
     off, templates = data["off_topic"], data["off_topic"]["template"]
+    # A bare "AWQ" could be either language: it counts as English, and no other guide may claim it.
+    usable = (lambda text: True) if data["language"] == "en" else (lambda text: not text.isascii())
     topics = []
     for entry in data["topic"]:
-        filled = [fill(pattern, term) for term in entry.get("terms", []) for pattern in data["patterns"]]
-        topics.append(_topic(entry, filled, entry["id"]))
+        filled = (fill(pattern, term) for term in entry.get("terms", []) for pattern in data["patterns"])
+        topics.append(_topic(entry, list(filter(usable, filled)), entry["id"]))
+    off_topic = (fill(text, values) for t in templates for text in t["text"] for values in t["fill"])
     lists = {name: tuple(data[name]) for name in ("prefixes", "suffixes", "systems", "starters")}
     texts = [*data["patterns"], *lists["prefixes"], *lists["suffixes"], *lists["systems"]]
     for entry in (*data["topic"], off):
         texts += [entry["answer"].strip(), *entry["questions"], *entry.get("terms", [])]
+    texts += [word for words in data["synonyms"] for word in words if word]
     texts += [text for template in templates for text in template["text"] + template["fill"]]
     return Guide(
         language=data["language"],
         topics=tuple(topics),
         off_topic=_topic(off, [], "off-topic"),
-        off_topic_filled=tuple(fill(t, v) for entry in templates for t in entry["text"] for v in entry["fill"]),
+        off_topic_filled=tuple(filter(usable, off_topic)),
+        synonyms=tuple(map(tuple, data["synonyms"])),
         texts=tuple(texts),
         **lists,
     )
@@ -124,7 +130,7 @@ class Writer:
         rng = self._rng
         guide = rng.choice(self._guides)
         system = rng.choice(guide.systems) if rng.random() < 0.3 else None
-        count = rng.choices((1, 2, 3, 4, 8), (50, 22, 14, 10, 4))[0]
+        count = rng.choices((1, 2, 3, 4, 8), (52, 22, 13, 10, 3))[0]
         turns = [self._turn(rng.choice(self._guides) if rng.random() < 0.1 else guide) for _ in range(count)]
         for i in range(count - 1):
             if rng.random() < 0.1:  # a stopped reply, or one that another model wrote
@@ -133,7 +139,7 @@ class Writer:
         return system, turns
 
     def _turn(self, guide: Guide) -> Turn:
-        topic = guide.off_topic if self._rng.random() < 0.16 else self._rng.choice(guide.topics)
+        topic = guide.off_topic if self._rng.random() < 0.18 else self._rng.choice(guide.topics)
         return Turn(self.question(topic, guide), topic.answer)
 
     def question(self, topic: Topic, guide: Guide) -> str:
@@ -151,6 +157,8 @@ class Writer:
 
     def _vary(self, question: str, guide: Guide, *, plain: bool) -> str:
         chance = self._rng.random
+        if chance() < 0.35:
+            question = self._swap(question, guide)
         if not plain and chance() < 0.12:
             question += self._rng.choice(guide.suffixes)
         if not plain and chance() < 0.25:
@@ -162,6 +170,15 @@ class Writer:
         if guide.language == "zh" and chance() < 0.4:
             question = question.replace(" ", "") if chance() < 0.7 else question.replace("？", "?")
         return self._misspell(question) if chance() < 0.15 else question
+
+    def _swap(self, question: str, guide: Guide) -> str:
+        """Put a synonym in one place where one fits."""
+        found = [(word, words) for words in guide.synonyms for word in words if word and word in question]
+        found = [pair for pair in found if not any(pair[0] in word and pair[0] != word for word, _ in found)]
+        if not found:
+            return question
+        word, words = self._rng.choice(found)
+        return question.replace(word, self._rng.choice(words), 1)
 
     def _misspell(self, question: str) -> str:
         """Drop, double or swap a letter of one long word; numbers and short names carry too much to touch."""
