@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
@@ -30,8 +31,12 @@ from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.services.gpu_monitor import GpuMonitor
+from desktop.services.library import Library
 from desktop.services.notices import Notices
+from desktop.services.searcher import Searcher
 from desktop.services.store_writer import StoreWriter
+from desktop.services.title_proposer import TitleProposer
+from desktop.services.transfers import Transfers
 from desktop.storage.checkpoint_reader import read_checkpoint
 from desktop.storage.conversations import ConversationStore
 from desktop.storage.instance_lock import InstanceLock
@@ -45,6 +50,7 @@ logger = logging.getLogger(__name__)
 engine_logger = logging.getLogger("engine")
 
 SAVE_SECONDS = 5.0
+TRASH_SECONDS = 30 * 24 * 3600.0  # a deleted conversation is kept this long
 STOP_SECONDS = 30.0  # more than all steps of ProcessEngine.close() together
 
 
@@ -92,7 +98,12 @@ class App(QObject):
         checkpoint = self.settings.checkpoint or str(demo_checkpoint())
         self.host = EngineHost(make_engine or self._make_engine, read_checkpoint, parent=self)
         self.host.set_default(checkpoint)
-        self.chats = Chats(self._store, self._writer, self.host, parent=self)
+        self.library = Library(self._store, self._writer, parent=self)
+        self.library.write(_empty_the_trash)
+        self.chats = Chats(self.library, self.host, parent=self)
+        self._titles = TitleProposer(self.chats, self.host, parent=self)
+        self._searcher = Searcher(self._open_store, parent=self)
+        self._transfers = Transfers(self.library, self._open_store, parent=self)
         self._monitor = GpuMonitor(NvmlReader(), parent=self)
         self._apply_settings()  # the theme before there are widgets: dressing them later costs a second time
         gauge = MemoryGauge()
@@ -107,6 +118,14 @@ class App(QObject):
         self.window.settings_changed.connect(self._on_settings_changed)
         self.window.notice_action_triggered.connect(self._on_notice_action)
         self.window.close_requested.connect(self._on_close_requested)
+        self.window.search_requested.connect(self._searcher.search)
+        self.window.export_requested.connect(self._on_export_requested)
+        self.window.import_requested.connect(self._transfers.import_file)
+        self._searcher.found.connect(self.window.chat_page.panel.show_hits)
+        self._searcher.search_failed.connect(self.notices.raise_notice)
+        self._transfers.transfer_failed.connect(self.notices.raise_notice)
+        self._transfers.exported.connect(self._on_exported)
+        self._transfers.imported.connect(self._on_imported)
 
         if settings_problem:
             self.notices.raise_notice(failure(FailureCode.SETTINGS_NOT_USED, reason=settings_problem))
@@ -162,6 +181,8 @@ class App(QObject):
         False when the engine's thread did not end in time; then only the end of the process ends it.
         """
         self.chats.close()
+        self._transfers.close()
+        self._searcher.close()
         stopped = asyncio.Event()
         self.host.stopped.connect(stopped.set)
         self.host.shutdown()
@@ -200,8 +221,10 @@ class App(QObject):
 
     def _apply_settings(self) -> None:
         self.host.set_config(self.settings.engine)
-        self.chats.params = self.settings.sampling
-        self.chats.system_prompt = self.settings.system_prompt
+        self.chats.defaults = self.settings.chat
+        self.chats.tools.custom = self.settings.tools
+        self.chats.tools.always_allowed = frozenset(self.settings.always_allowed_tools)
+        self._titles.enabled = self.settings.propose_titles
         application = QApplication.instance()
         assert isinstance(application, QApplication)
         apply_theme(application, self.settings.theme)
@@ -233,6 +256,18 @@ class App(QObject):
         path = "" if status.path == str(demo_checkpoint()) else status.path
         if path != self.settings.checkpoint and not self._asking:
             self._save_settings(msgspec.structs.replace(self.settings, checkpoint=path))
+
+    @Slot(str, int)
+    def _on_export_requested(self, path: str, conversation_id: int) -> None:
+        self._transfers.export(path, {conversation_id} if conversation_id else None)
+
+    @Slot(str)
+    def _on_exported(self, path: str) -> None:
+        self.window.chat_page.panel.say(f"Exported to {Path(path).name}")
+
+    @Slot(int, int)
+    def _on_imported(self, conversations: int, messages: int) -> None:
+        self.window.chat_page.panel.say(f"Imported {conversations:,} conversations, {messages:,} messages")
 
     @Slot()
     def _on_saved_again(self) -> None:
@@ -290,6 +325,10 @@ class App(QObject):
             logger.error(context["message"])
         else:
             self._on_uncaught(type(error), error, error.__traceback__)
+
+
+def _empty_the_trash(store: ConversationStore) -> None:
+    store.purge(time.time() - TRASH_SECONDS)
 
 
 def _let_the_collector_work() -> None:

@@ -32,7 +32,7 @@ class Ask(QObject):
         self._stage = ""
         host.status_changed.connect(self._on_status_changed)
         chats.text_appended.connect(self._on_text_appended)
-        chats.message_changed.connect(self._on_message_changed)
+        chats.library.message_changed.connect(self._on_message_changed)
 
     async def run(self, question: str, screenshot: Path | None, seconds: float) -> int:
         """Ask; returns the exit code: 0 when the reply is complete, else 1 after a plain sentence on stderr."""

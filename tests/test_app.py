@@ -91,7 +91,9 @@ def test_closing_while_a_reply_streams_keeps_it(qapp: QApplication, paths: AppPa
         app.window.type_message("hello")
         app.window.press_send()
         await until(
-            lambda: any("token1 " in m.content for c in app.chats.conversations() for m in app.chats.messages(c.id)[1:])
+            lambda: any(
+                "token1 " in m.content for c in app.library.conversations() for m in app.chats.messages(c.id)[1:]
+            )
         )
         app.window.close()
 

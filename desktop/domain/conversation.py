@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
 from desktop.domain.errors import Failure
-from desktop.domain.generation import ChatMessage, FinishReason, GenerationStats, Role
+from desktop.domain.generation import (
+    ChatMessage,
+    FinishReason,
+    GenerationStats,
+    ImagePart,
+    Role,
+    SamplingParams,
+    ToolCall,
+)
 
 TITLE_LENGTH = 60
 
@@ -22,8 +31,60 @@ class MessageState(StrEnum):
     INTERRUPTED = "interrupted"  # by a crash or an error, after or before some text
 
 
+class Attachment(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of a user's message; its bytes are stored apart, under id, their SHA-256 in hexadecimal.
+
+    kind "image": an encoded picture of width x height pixels; "text": UTF-8 text that was taken out of the file.
+    name: the file's own. size: bytes as stored.
+    """
+
+    id: str
+    name: str
+    kind: Literal["image", "text"]
+    media_type: str
+    size: int
+    width: int = 0
+    height: int = 0
+
+
+class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How one conversation talks to the model. preset: the name of the preset they were taken from, "" for none.
+
+    as_recommended: sample as the checkpoint recommends, where it does; params then gives the length, the seed and the
+    stop words. json_schema, thinking: see GenerationRequest. tools: the names of those the model may call. files: the
+    paths that the tool read_file may read.
+    """
+
+    preset: str = ""
+    system_prompt: str = ""
+    as_recommended: bool = True
+    params: SamplingParams = SamplingParams()
+    json_schema: str = ""
+    tools: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    thinking: bool | None = None
+
+    def sampling(self, recommended: SamplingParams | None) -> SamplingParams:
+        """The sampling to use with a checkpoint that recommends this."""
+        if not self.as_recommended or recommended is None:
+            return self.params
+        mine = self.params
+        return msgspec.structs.replace(recommended, max_new_tokens=mine.max_new_tokens, seed=mine.seed, stop=mine.stop)
+
+
+class Folder(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder of conversations."""
+
+    id: int
+    name: str
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """One message. Times are seconds since the epoch. model: the name of the checkpoint that wrote a reply."""
+    """One message. Times are seconds since the epoch. model: the name of the checkpoint that wrote a reply.
+
+    reasoning, tool_calls: the assistant's. Role "tool": the result, or with tool_failed the error, of the call
+    tool_call_id of the assistant's message before it.
+    """
 
     id: int
     conversation_id: int
@@ -36,16 +97,30 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: FinishReason | None = None
     stats: GenerationStats | None = None
     failure: Failure | None = None
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    tool_failed: bool = False
+    attachments: tuple[Attachment, ...] = ()
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversation without its messages. leaf_id: the last message of the branch on screen."""
+    """A conversation without its messages. leaf_id: the last message of the branch on screen.
+
+    title_chosen: by the user, so that no proposal may replace it. settings None: those of the settings page.
+    deleted_at: in the trash since then.
+    """
 
     id: int
     title: str
     created_at: float
     updated_at: float
     leaf_id: int | None = None
+    title_chosen: bool = False
+    folder_id: int | None = None
+    pinned: bool = False
+    settings: ChatSettings | None = None
+    deleted_at: float | None = None
 
 
 def branch(messages: Mapping[int, Message], leaf_id: int | None) -> list[Message]:
@@ -59,12 +134,82 @@ def branch(messages: Mapping[int, Message], leaf_id: int | None) -> list[Message
     return path[::-1]
 
 
-def prompt_of(path: Sequence[Message]) -> tuple[ChatMessage, ...]:
-    """The branch as the engine wants it: replies without text are left out, so that roles alternate.
+def children(messages: Mapping[int, Message], parent_id: int | None) -> list[int]:
+    """The ids of the messages that follow parent_id (None: of those that begin the conversation), oldest first."""
+    return sorted(message.id for message in messages.values() if message.parent_id == parent_id)
 
-    Lone surrogates, which no tokenizer takes, are replaced by U+FFFD.
+
+def siblings(messages: Mapping[int, Message], message_id: int) -> list[int]:
+    """The ids of a message and of those that stand in its place on other branches, oldest first."""
+    return children(messages, messages[message_id].parent_id)
+
+
+def newest_leaf(messages: Mapping[int, Message], message_id: int) -> int:
+    """The last message of the branch that goes through message_id and then always on to the newest."""
+    newest: dict[int, int] = {}  # parent id -> its newest child
+    for message in messages.values():
+        if message.parent_id is not None:
+            newest[message.parent_id] = max(message.id, newest.get(message.parent_id, 0))
+    seen: set[int] = set()
+    while message_id in newest and message_id not in seen:
+        seen.add(message_id)
+        message_id = newest[message_id]
+    return message_id
+
+
+def unanswered(messages: Mapping[int, Message], message_id: int) -> tuple[list[ToolCall], int]:
+    """The tool calls of a message that have no result yet, and the last of its results (or itself) to go on from."""
+    answered = set()
+    last = message_id
+    while results := [child for child in children(messages, last) if messages[child].role == "tool"]:
+        last = results[-1]
+        answered.add(messages[last].tool_call_id)
+    return [call for call in messages[message_id].tool_calls if call.id not in answered], last
+
+
+NO_RESULT = "No result: the call was not made."
+
+
+def prompt_of(path: Sequence[Message], data_of: Callable[[Attachment], bytes]) -> tuple[ChatMessage, ...]:
+    """The branch as the engine wants it. data_of: gives the bytes of an attachment.
+
+    Replies without text are left out, so that roles alternate; a tool call without a result gets one that says so.
+    The reasoning goes with the last message only: a reply that was cut while it thought thinks on. Lone surrogates,
+    which no tokenizer takes, are replaced by U+FFFD.
     """
-    return tuple(ChatMessage(m.role, _encodable(m.content)) for m in path if m.content or m.role != "assistant")
+    prompt: list[ChatMessage] = []
+    open_calls: list[ToolCall] = []
+    for message in path:
+        if message.role == "tool":
+            open_calls = [call for call in open_calls if call.id != message.tool_call_id]
+        else:
+            prompt += [ChatMessage("tool", NO_RESULT, tool_call_id=call.id) for call in open_calls]
+            open_calls = list(message.tool_calls)
+        reasoning = message.reasoning if message is path[-1] else ""
+        if message.role == "assistant" and not (message.content or message.tool_calls or reasoning):
+            continue
+        content, images = _with_attachments(message, data_of)
+        prompt.append(
+            ChatMessage(
+                message.role,
+                _encodable(content),
+                reasoning=_encodable(reasoning),
+                tool_calls=message.tool_calls,
+                tool_call_id=message.tool_call_id,
+                images=images,
+            )
+        )
+    return tuple(prompt)
+
+
+def _with_attachments(message: Message, data_of: Callable[[Attachment], bytes]) -> tuple[str, tuple[ImagePart, ...]]:
+    images = tuple(ImagePart(data_of(a), a.media_type) for a in message.attachments if a.kind == "image")
+    texts = [
+        f"File {attachment.name}:\n\n{data_of(attachment).decode(errors='replace')}"
+        for attachment in message.attachments
+        if attachment.kind == "text"
+    ]
+    return "\n\n".join([*texts, message.content]), images
 
 
 def _encodable(text: str) -> str:

@@ -43,6 +43,8 @@ class FailureCode(StrEnum):
     DATABASE_BUSY = "database_busy"
     ALREADY_OPEN = "already_open"
     SETTINGS_NOT_USED = "settings_not_used"
+    IMPORT_BROKEN = "import_broken"
+    ATTACHMENT_REFUSED = "attachment_refused"
 
     INTERNAL = "internal"
 
@@ -214,6 +216,8 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
         _A.NONE,
     ),
     _C.SETTINGS_NOT_USED: ("{reason}", "Look through the settings and set them again.", _A.NONE),
+    _C.IMPORT_BROKEN: ("{file} cannot be imported: {reason}.", "Nothing was changed; choose another file.", _A.NONE),
+    _C.ATTACHMENT_REFUSED: ("{file} cannot be attached: {reason}.", "Choose another file.", _A.NONE),
     _C.INTERNAL: ("Something went wrong inside Turbodesk: {reason}.", "Copy the details into a bug report.", _A.NONE),
 }
 

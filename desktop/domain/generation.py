@@ -3,20 +3,51 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from desktop.domain.errors import Failure
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class ToolCall(msgspec.Struct, frozen=True, kw_only=True):
+    """The model asks for a tool. arguments: JSON text as the model wrote it, which may be no JSON at all."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+class ToolSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool as the model is told of it. parameters: a JSON Schema of type object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+class ImagePart(msgspec.Struct, frozen=True):
+    """An encoded picture of a user's message. media_type: "image/png" or "image/jpeg"."""
+
+    data: bytes
+    media_type: str
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
-    """One turn as the engine sees it."""
+    """One turn as the engine sees it.
+
+    reasoning and tool_calls belong to the assistant, images to the user. role "tool" carries a result: content, for the
+    call tool_call_id.
+    """
 
     role: Role
     content: str
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+    images: tuple[ImagePart, ...] = ()
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,12 +91,17 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
 class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One reply to generate. request_id is unique for the life of an engine.
 
-    When the last message is the assistant's, the reply goes on from its text.
+    When the last message is the assistant's, the reply goes on from its text. tools: what the model may call.
+    json_schema: JSON Schema text that the reply must obey; "" for free text. thinking: asks a chat template that knows
+    the choice to think, or not to; None leaves it to the template.
     """
 
     request_id: str
     messages: tuple[ChatMessage, ...]
     params: SamplingParams = SamplingParams()
+    tools: tuple[ToolSpec, ...] = ()
+    json_schema: str = ""
+    thinking: bool | None = None
 
 
 class FinishReason(StrEnum):
@@ -74,16 +110,18 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     ABORT = "abort"
+    TOOL_CALLS = "tool_calls"
 
 
 class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Measured where the engine runs. Times in seconds, counts in tokens."""
+    """Measured where the engine runs. Times in seconds, counts in tokens; reasoning_seconds is part of duration."""
 
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
     time_to_first_token: float = 0.0
     duration: float = 0.0
+    reasoning_seconds: float = 0.0
 
     @property
     def tokens_per_second(self) -> float:
@@ -102,6 +140,21 @@ class TextDelta(msgspec.Struct, frozen=True, tag="text"):
     tokens: int
 
 
+class ReasoningDelta(msgspec.Struct, frozen=True, tag="reasoning"):
+    """More of what the model thinks before it answers, without the tags around it."""
+
+    request_id: str
+    text: str
+    tokens: int
+
+
+class ToolCalled(msgspec.Struct, frozen=True, tag="tool_called"):
+    """The model has asked for a tool, arguments and all. A reply may ask for several."""
+
+    request_id: str
+    call: ToolCall
+
+
 class GenerationFinished(msgspec.Struct, frozen=True, tag="finished"):
     """The last event of a reply that ended by itself or was stopped."""
 
@@ -117,4 +170,4 @@ class GenerationFailed(msgspec.Struct, frozen=True, tag="failed"):
     failure: Failure
 
 
-GenerationEvent = TextDelta | GenerationFinished | GenerationFailed
+GenerationEvent = TextDelta | ReasoningDelta | ToolCalled | GenerationFinished | GenerationFailed

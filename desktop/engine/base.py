@@ -9,7 +9,7 @@ import msgspec
 
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import Failure
-from desktop.domain.generation import GenerationEvent, GenerationRequest
+from desktop.domain.generation import GenerationEvent, GenerationRequest, SamplingParams
 
 
 class LoadProgress(msgspec.Struct, frozen=True, tag="load_progress"):
@@ -23,7 +23,9 @@ class LoadProgress(msgspec.Struct, frozen=True, tag="load_progress"):
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What was loaded. reason: why this backend, as shown to the user ("TurboMind on RTX 4090").
 
-    context_length: tokens of prompt and reply together. pid: the process that holds the model.
+    context_length: tokens of prompt and reply together. pid: the process that holds the model. reads_images,
+    calls_tools, thinks: what the model's processor and chat template provide for; can_choose_thinking: whether the
+    template heeds GenerationRequest.thinking. recommended: the sampling the checkpoint's generation_config asks for.
     """
 
     backend: Backend
@@ -33,6 +35,11 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int
     pid: int
     load_seconds: float = 0.0
+    reads_images: bool = False
+    calls_tools: bool = False
+    thinks: bool = False
+    can_choose_thinking: bool = False
+    recommended: SamplingParams | None = None
 
 
 class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,7 +65,8 @@ class Engine(Protocol):
         ...
 
     def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
-        """Stream one reply: any number of TextDelta, then exactly one GenerationFinished or GenerationFailed.
+        """Stream one reply: any number of TextDelta, ReasoningDelta and ToolCalled, then exactly one GenerationFinished
+        or GenerationFailed.
 
         Never raises for what a request or a dying engine can cause: that is GenerationFailed. Requests run at once.
         Closing the iterator early cancels the request.
@@ -69,6 +77,13 @@ class Engine(Protocol):
         """Stop a request: its iterator ends with GenerationFinished(ABORT) at the next token.
 
         Unknown and finished ids are ignored.
+        """
+        ...
+
+    async def count_tokens(self, request: GenerationRequest) -> int:
+        """How many tokens the request's prompt has, chat template and all; images are left out.
+
+        Raises TurbodeskError: engine_not_ready, request_invalid.
         """
         ...
 

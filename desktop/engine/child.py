@@ -76,6 +76,8 @@ class Child:
             work = self._generate(message.request)
         elif isinstance(message, wire.Cancel):
             work = self._engine.cancel(message.request_id)
+        elif isinstance(message, wire.CountTokens):
+            work = self._count_tokens(message)
         else:
             work = self._read_statistics()
         task = asyncio.create_task(work)
@@ -114,6 +116,16 @@ class Child:
         except TurbodeskError:
             statistics = None
         self._send(wire.StatisticsRead(statistics))
+
+    async def _count_tokens(self, message: wire.CountTokens) -> None:
+        try:
+            answer = wire.TokensCounted(message.number, await self._engine.count_tokens(message.request))
+        except TurbodeskError as problem:
+            answer = wire.TokensCounted(message.number, failure=problem.failure)
+        except Exception as problem:
+            broken = failure(FailureCode.REQUEST_FAILED, reason=problem, detail=traceback.format_exc())
+            answer = wire.TokensCounted(message.number, failure=broken)
+        self._send(answer)
 
     def _send_events(self, events: list[GenerationEvent]) -> None:
         self._write(b"".join(wire.encode(event) for event in events))

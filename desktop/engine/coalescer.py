@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from desktop.domain.generation import GenerationEvent, TextDelta
+from desktop.domain.generation import GenerationEvent, ReasoningDelta, TextDelta
 
 FRAME_SECONDS = 0.016
 
@@ -13,7 +13,8 @@ FRAME_SECONDS = 0.016
 class TextCoalescer:
     """Passes events on in batches: at once after a quiet frame, otherwise at the end of the frame.
 
-    Texts of one request that wait together become one TextDelta; the order within a request is kept.
+    Texts of one request that follow each other and wait together become one delta, and so does reasoning; the order
+    within a request is kept.
     Belongs to one asyncio loop.
     """
 
@@ -26,16 +27,16 @@ class TextCoalescer:
 
     def put(self, event: GenerationEvent) -> None:
         """Take one event."""
-        if isinstance(event, TextDelta):
+        if isinstance(event, TextDelta | ReasoningDelta):
             at = self._open_text.get(event.request_id)
-            if at is None:
+            before = None if at is None else self._waiting[at]
+            if at is not None and isinstance(before, TextDelta | ReasoningDelta) and type(before) is type(event):
+                self._waiting[at] = type(event)(
+                    event.request_id, before.text + event.text, before.tokens + event.tokens
+                )
+            else:
                 self._open_text[event.request_id] = len(self._waiting)
                 self._waiting.append(event)
-            else:
-                before = self._waiting[at]
-                assert isinstance(before, TextDelta)
-                text, tokens = before.text + event.text, before.tokens + event.tokens
-                self._waiting[at] = TextDelta(event.request_id, text, tokens)
         else:
             self._open_text.pop(event.request_id, None)
             self._waiting.append(event)

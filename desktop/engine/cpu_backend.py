@@ -6,6 +6,8 @@ tokens from here. With device="cuda" it is the Transformers baseline on a card.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -14,8 +16,11 @@ import torch
 from lmdeploy.messages import EngineOutput, GenerationConfig, ResponseType, ScheduleMetrics, TurbomindEngineConfig
 
 from desktop.engine.cpu_decoders import make_decoder, threads_for
+from desktop.engine.cpu_guidance import Guide, GuideMaker
 from desktop.engine.cpu_loading import load_model
 from desktop.engine.cpu_scheduler import Request, Scheduler
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_BATCH = 16
 DEFAULT_SESSION = 4096
@@ -48,6 +53,8 @@ class CpuBackend:
         longest: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         config.session_len = config.session_len or longest or DEFAULT_SESSION
         self.engine_config = config
+        head = model.get_output_embeddings() or model.get_input_embeddings()
+        self._guides = GuideMaker(model_path, head.weight.shape[0], trust_remote_code)
         self._session_len: int = config.session_len
         piece: int = config.max_prefill_token_num
         weights = sum(parameter.numel() for parameter in model.parameters())
@@ -92,8 +99,15 @@ class CpuBackend:
         """True: nothing is kept between requests."""
         return True
 
+    async def make_guide(self, config: GenerationConfig) -> Guide | None:
+        """What keeps the reply to config.response_format; None where there is none. See GuideMaker.make()."""
+        if not config.response_format:
+            return None
+        stops = () if config.ignore_eos else config.stop_token_ids or ()
+        return await asyncio.to_thread(self._guides.make, config.response_format, stops)
+
     def start(
-        self, prompt: list[int], config: GenerationConfig, stream: bool, multimodal: Any
+        self, prompt: list[int], config: GenerationConfig, stream: bool, multimodal: Any, guide: Guide | None = None
     ) -> Request | ResponseType:
         """Start a request in the running event loop, or say why it cannot run."""
         if self._scheduler is None:
@@ -102,14 +116,13 @@ class CpuBackend:
             return ResponseType.INPUT_LENGTH_ERROR
         if (
             multimodal
-            or config.response_format
             or config.logits_processors
             or config.output_last_hidden_state
             or config.logprob_start_len >= 0
             or config.with_cache
         ):
             return ResponseType.NOT_SUPPORTED
-        request = Request(prompt, config, stream, min(config.max_new_tokens, self._session_len - len(prompt)))
+        request = Request(prompt, config, stream, min(config.max_new_tokens, self._session_len - len(prompt)), guide)
         self._scheduler.submit(request)
         return request
 
@@ -136,7 +149,13 @@ class CpuInstance:
         Without stream_output there is only the last one, with all ids. Closing the iterator cancels the request.
         """
         config = gen_config or GenerationConfig()
-        request = self._backend.start(list(input_ids), config, stream_output, multimodal or input_embeddings)
+        try:
+            guide = await self._backend.make_guide(config)
+        except Exception:
+            logger.warning("guided decoding was refused", exc_info=True)
+            yield EngineOutput(ResponseType.NOT_SUPPORTED, [])
+            return
+        request = self._backend.start(list(input_ids), config, stream_output, multimodal or input_embeddings, guide)
         if isinstance(request, ResponseType):
             yield EngineOutput(request, [])
             return

@@ -8,16 +8,19 @@ from collections.abc import Sequence
 import torch
 from lmdeploy.messages import GenerationConfig
 
+from desktop.engine.cpu_guidance import Guide
+
 
 class Sampler:
     """The sampling settings of one request and its own random numbers.
 
-    The order of the filters is TurboMind's and Transformers': repetition penalty, forbidden tokens, temperature,
-    top-k, top-p, min-p. A draw takes one number from a generator seeded for this request alone, so that the text
-    does not depend on which other requests run.
+    The order of the filters is TurboMind's and Transformers': repetition penalty, forbidden tokens, those that the
+    guide's grammar forbids, temperature, top-k, top-p, min-p. A draw takes one number from a generator seeded for
+    this request alone, so that the text does not depend on which other requests run.
     """
 
-    def __init__(self, config: GenerationConfig, prompt: Sequence[int]) -> None:
+    def __init__(self, config: GenerationConfig, prompt: Sequence[int], guide: Guide | None = None) -> None:
+        self._guide = guide
         self._temperature: float = config.temperature
         self._top_k: int = config.top_k
         self._top_p: float = config.top_p
@@ -32,7 +35,14 @@ class Sampler:
         self._seen: torch.Tensor | None = None
         self._random = random.Random(config.random_seed)
         # Plain means: the largest logit, nothing else; then a whole batch is drawn in one operation.
-        self.plain = self._greedy and self._penalty == 1 and not (self._forbidden or self._ends_forbidden_for)
+        self.plain = (
+            self._greedy and self._penalty == 1 and not (self._forbidden or self._ends_forbidden_for) and guide is None
+        )
+
+    @property
+    def over(self) -> bool:
+        """Whether the guide's grammar leaves nothing more to say."""
+        return self._guide is not None and self._guide.over
 
     def draw(self, logits: torch.Tensor, drawn: int) -> int:
         """The next token's id. logits: [vocabulary], any float type; drawn: how many were drawn before."""
@@ -43,9 +53,13 @@ class Sampler:
             logits = logits.index_fill(0, torch.tensor(self._ends, device=logits.device), -torch.inf)
         if self._forbidden:
             logits = logits.index_fill(0, torch.tensor(self._forbidden, device=logits.device), -torch.inf)
+        if self._guide is not None:
+            logits = self._guide.apply(logits)
         token = int(logits.argmax()) if self._greedy else self._pick(logits / self._temperature)
         if self._penalty != 1:
             self._history = [token]
+        if self._guide is not None:
+            self._guide.accept(token)
         return token
 
     def logprobs(self, logits: torch.Tensor, token: int) -> dict[int, float]:

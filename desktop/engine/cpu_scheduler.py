@@ -22,6 +22,7 @@ from lmdeploy.messages import (
 )
 
 from desktop.engine.cpu_decoders import CacheFullError, Decoder, forward, new_cache, threads_for
+from desktop.engine.cpu_guidance import Guide
 from desktop.engine.cpu_loading import is_out_of_memory
 from desktop.engine.cpu_sampling import Sampler
 
@@ -33,7 +34,9 @@ _JOIN_SECONDS = 30.0
 class Request:
     """One request: made in the event loop, then the worker's; `cancelled` is the only thing both write."""
 
-    def __init__(self, prompt: list[int], config: GenerationConfig, stream: bool, limit: int) -> None:
+    def __init__(
+        self, prompt: list[int], config: GenerationConfig, stream: bool, limit: int, guide: Guide | None = None
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.outputs: asyncio.Queue[EngineOutput] = asyncio.Queue()
         self.cancelled = False
@@ -42,7 +45,7 @@ class Request:
         self.stream = stream
         self.limit = limit  # tokens of the reply
         self.stops = frozenset(() if config.ignore_eos else config.stop_token_ids or ())
-        self.sampler = Sampler(config, prompt)
+        self.sampler = Sampler(config, prompt, guide)
         self.arrived_at = time.time()
         self.scheduled_at = 0.0
         self.cache: Any = None  # while the prompt is read
@@ -258,7 +261,7 @@ class Scheduler:
             request.logits.append(logits[None].float().cpu())
         request.drawn += 1
         request.unsent.append(token)
-        if request.drawn >= request.limit or (token in request.stops):
+        if request.drawn >= request.limit or token in request.stops or request.sampler.over:
             self._end(request, ResponseType.FINISH)
             return False
         if request.stream:

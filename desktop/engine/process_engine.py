@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -21,10 +22,13 @@ from desktop.domain.generation import (
     GenerationFailed,
     GenerationFinished,
     GenerationRequest,
+    ReasoningDelta,
     TextDelta,
+    ToolCalled,
 )
 from desktop.engine import wire
 from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
+from desktop.engine.chat_prompt import without_images
 from desktop.engine.crash_report import describe_crash
 
 # The steps of an unload, each with its time-out in seconds.
@@ -61,6 +65,8 @@ class ProcessEngine:
         self._loaded: asyncio.Future[EngineInfo] | None = None
         self._requests: dict[str, asyncio.Queue[GenerationEvent]] = {}
         self._statistics: deque[asyncio.Future[EngineStatistics]] = deque()
+        self._counts: dict[int, asyncio.Future[int]] = {}
+        self._questions = 0
         self._gone = asyncio.Event()
         self._failure: Failure | None = None
         self._closing = False
@@ -102,7 +108,7 @@ class ProcessEngine:
             raise
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
-        if self._gone.is_set() or self._closing or self._loaded is None or not self._loaded.done():
+        if not self._ready():
             problem = self._failure or failure(FailureCode.ENGINE_NOT_READY)
             yield GenerationFailed(request.request_id, problem)
             return
@@ -118,7 +124,7 @@ class ProcessEngine:
                 return
             while not over:
                 event = await queue.get()
-                over = not isinstance(event, TextDelta)
+                over = isinstance(event, GenerationFinished | GenerationFailed)
                 yield event
         finally:
             del self._requests[request.request_id]
@@ -130,12 +136,29 @@ class ProcessEngine:
             self._send(wire.Cancel(request_id))
 
     async def statistics(self) -> EngineStatistics:
-        if self._gone.is_set() or self._closing or self._loaded is None or not self._loaded.done():
+        if not self._ready():
             raise error(FailureCode.ENGINE_NOT_READY)
         answer: asyncio.Future[EngineStatistics] = asyncio.get_running_loop().create_future()
         self._statistics.append(answer)
         self._send(wire.ReadStatistics())
         return await answer
+
+    async def count_tokens(self, request: GenerationRequest) -> int:
+        if not self._ready():
+            raise error(FailureCode.ENGINE_NOT_READY)
+        self._questions += 1
+        number = self._questions
+        try:
+            # Their bytes are left out of the count, so they need not cross.
+            self._send(wire.CountTokens(number, without_images(request)))
+        except ValueError as problem:
+            raise error(FailureCode.REQUEST_INVALID, reason=problem) from problem
+        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._counts[number] = answer
+        try:
+            return await answer
+        finally:
+            self._counts.pop(number, None)
 
     async def wait_stopped(self) -> Failure | None:
         await self._gone.wait()
@@ -164,6 +187,9 @@ class ProcessEngine:
                 await asyncio.wait_for(asyncio.shield(task), CLOSE_SECONDS)
         if process.stdin is not None:
             process.stdin.close()
+
+    def _ready(self) -> bool:
+        return not (self._gone.is_set() or self._closing) and self._loaded is not None and self._loaded.done()
 
     def _send(self, message: wire.ToChild) -> None:
         data = wire.encode(message)
@@ -238,7 +264,7 @@ class ProcessEngine:
         return failure(FailureCode.ENGINE_BROKE_PROTOCOL, reason=reason, detail="\n".join(self._log))
 
     def _take(self, message: wire.FromChild) -> None:
-        if isinstance(message, TextDelta | GenerationFinished | GenerationFailed):
+        if isinstance(message, TextDelta | ReasoningDelta | ToolCalled | GenerationFinished | GenerationFailed):
             queue = self._requests.get(message.request_id)
             if queue is not None:  # late events of a finished request are dropped
                 queue.put_nowait(message)
@@ -247,11 +273,20 @@ class ProcessEngine:
         elif isinstance(message, wire.Loaded):
             if self._loaded is not None and not self._loaded.done():
                 self._loaded.set_result(message.info)
+        elif isinstance(message, wire.TokensCounted):
+            counting = self._counts.get(message.number)
+            if counting is not None and not counting.done():
+                if message.failure is None:
+                    counting.set_result(message.tokens)
+                else:
+                    counting.set_exception(TurbodeskError(message.failure))
         elif isinstance(message, wire.StatisticsRead) and self._statistics:
             waiting = self._statistics.popleft()
+            if waiting.done():  # nobody waits any more
+                return
             if message.statistics is None:
                 waiting.set_exception(error(FailureCode.ENGINE_NOT_READY))
-            elif not waiting.done():
+            else:
                 waiting.set_result(message.statistics)
 
     def _end(self, reason: Failure | None) -> None:
@@ -263,10 +298,12 @@ class ProcessEngine:
             self._loaded.exception()  # a cancelled load() no longer asks
         for request_id, queue in self._requests.items():
             queue.put_nowait(GenerationFailed(request_id, reason or failure(FailureCode.ENGINE_NOT_READY)))
-        for waiting in self._statistics:
+        questions: list[asyncio.Future[Any]] = [*self._statistics, *self._counts.values()]
+        for waiting in questions:
             if not waiting.done():
                 waiting.set_exception(error(FailureCode.ENGINE_NOT_READY))
         self._statistics.clear()
+        self._counts.clear()
         self._gone.set()
 
     def _loaded_ok(self) -> bool:

@@ -18,9 +18,13 @@ from desktop.domain.generation import (
     GenerationFinished,
     GenerationRequest,
     GenerationStats,
+    ReasoningDelta,
     TextDelta,
+    ToolCall,
+    ToolCalled,
 )
 from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
+from desktop.engine.chat_prompt import ONLY_TEXT
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,9 +33,17 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     reply: the text, one word a token; empty: "token0 token1 …", tokens of them. tokens_per_second 0: as fast as
     possible. exit_after: the whole process ends without a word after so many tokens of one reply. block_after: the
     whole process stands still for an hour, as a hanging driver call would.
+
+    reasoning: comes first, unless the request says thinking=False or goes on with text; a request that goes on with a
+    beginning of it gets the rest. tool_calls: made when the request has tools and does not end with a tool's result,
+    after `reply` if there is one. After a tool's result the reply is "The tool said: " and the result, whatever the
+    script. reads_images: False refuses pictures.
     """
 
     reply: str = ""
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    reads_images: bool = False
     tokens: int = 64
     tokens_per_second: float = 0.0
     context_length: int = 100_000
@@ -44,10 +56,12 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
 
     def pieces(self) -> list[str]:
         """The reply, cut into tokens."""
-        if self.reply:
-            words = self.reply.split(" ")
-            return [word + " " for word in words[:-1]] + [words[-1]]
-        return [f"token{i} " for i in range(self.tokens)]
+        return _words(self.reply) if self.reply else [f"token{i} " for i in range(self.tokens)]
+
+
+def _words(text: str) -> list[str]:
+    words = text.split(" ")
+    return [word + " " for word in words[:-1]] + [words[-1]]
 
 
 class ScriptedEngine:
@@ -84,6 +98,10 @@ class ScriptedEngine:
             context_length=config.session_len or self._script.context_length,
             pid=os.getpid(),
             load_seconds=time.monotonic() - started,
+            reads_images=self._script.reads_images,
+            calls_tools=bool(self._script.tool_calls),
+            thinks=bool(self._script.reasoning),
+            can_choose_thinking=bool(self._script.reasoning),
         )
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
@@ -93,12 +111,13 @@ class ScriptedEngine:
             return
         self._running.add(rid)
         started = time.monotonic()
-        first = 0.0
+        first = thought = 0.0
         sent = 0
         limit = request.params.max_new_tokens
-        reason = FinishReason.STOP
+        calls = self._calls(request)
+        reason = FinishReason.TOOL_CALLS if calls else FinishReason.STOP
         try:
-            for piece in self._script.pieces():
+            for kind, piece in self._play(request, bool(calls)):
                 if self._script.tokens_per_second:
                     due = started + (sent + 1) / self._script.tokens_per_second
                     await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -120,11 +139,18 @@ class ScriptedEngine:
                 first = first or time.monotonic() - started
                 sent += 1
                 self._generated += 1
-                yield TextDelta(rid, piece, 1)
-            prompt = sum(len(message.content.split()) for message in request.messages)
-            duration = time.monotonic() - started
+                yield kind(rid, piece, 1)
+                if kind is ReasoningDelta:
+                    thought = time.monotonic() - started - first
+            if reason is FinishReason.TOOL_CALLS:
+                for call in calls:
+                    yield ToolCalled(rid, call)
             stats = GenerationStats(
-                prompt_tokens=prompt, completion_tokens=sent, time_to_first_token=first, duration=duration
+                prompt_tokens=_count_words(request),
+                completion_tokens=sent,
+                time_to_first_token=first,
+                duration=time.monotonic() - started,
+                reasoning_seconds=thought,
             )
             self._completed += 1
             yield GenerationFinished(rid, reason, stats)
@@ -132,12 +158,34 @@ class ScriptedEngine:
             self._running.discard(rid)
             self._cancelled.discard(rid)
 
+    def _calls(self, request: GenerationRequest) -> tuple[ToolCall, ...]:
+        answered = bool(request.messages) and request.messages[-1].role == "tool"
+        return self._script.tool_calls if request.tools and not answered else ()
+
+    def _play(self, request: GenerationRequest, calling: bool) -> list[tuple[type[TextDelta | ReasoningDelta], str]]:
+        """The deltas of the reply, a token each."""
+        last = request.messages[-1] if request.messages else None
+        thoughts = self._script.reasoning
+        if request.thinking is False or (last and last.role == "assistant" and last.content):
+            thoughts = ""
+        elif last and last.role == "assistant":
+            thoughts = thoughts.removeprefix(last.reasoning)
+        said = self._script.pieces() if self._script.reply or not calling else []
+        if last and last.role == "tool":
+            said = _words(f"The tool said: {last.content}")
+        thinking: list[tuple[type[TextDelta | ReasoningDelta], str]] = [
+            (ReasoningDelta, word) for word in (_words(thoughts) if thoughts else [])
+        ]
+        return thinking + [(TextDelta, word) for word in said]
+
     def _refusal(self, request: GenerationRequest) -> Failure | None:
         if not self._loaded or self._stopped.is_set():
             return failure(FailureCode.ENGINE_NOT_READY)
         if problems := request.params.problems():
             return failure(FailureCode.REQUEST_INVALID, reason="; ".join(problems))
-        words = sum(len(message.content.split()) for message in request.messages)
+        if not self._script.reads_images and any(message.images for message in request.messages):
+            return failure(FailureCode.REQUEST_INVALID, reason=ONLY_TEXT)
+        words = _count_words(request)
         if words >= self._script.context_length:
             limit = self._script.context_length
             return failure(FailureCode.PROMPT_TOO_LONG, reason=f"{words} tokens of {limit}")
@@ -146,6 +194,11 @@ class ScriptedEngine:
     async def cancel(self, request_id: str) -> None:
         if request_id in self._running:
             self._cancelled.add(request_id)
+
+    async def count_tokens(self, request: GenerationRequest) -> int:
+        if not self._loaded or self._stopped.is_set():
+            raise error(FailureCode.ENGINE_NOT_READY)
+        return _count_words(request)
 
     async def statistics(self) -> EngineStatistics:
         if not self._loaded or self._stopped.is_set():
@@ -163,3 +216,7 @@ class ScriptedEngine:
 
     async def close(self) -> None:
         self._stopped.set()
+
+
+def _count_words(request: GenerationRequest) -> int:
+    return sum(len(message.content.split()) for message in request.messages)

@@ -14,7 +14,14 @@ import msgspec
 
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure
-from desktop.domain.generation import GenerationFailed, GenerationFinished, GenerationRequest, TextDelta
+from desktop.domain.generation import (
+    GenerationFailed,
+    GenerationFinished,
+    GenerationRequest,
+    ReasoningDelta,
+    TextDelta,
+    ToolCalled,
+)
 from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -44,6 +51,13 @@ class ReadStatistics(msgspec.Struct, frozen=True, tag="read_statistics"):
     """Ask for StatisticsRead; answers come in the order of the questions."""
 
 
+class CountTokens(msgspec.Struct, frozen=True, tag="count_tokens"):
+    """Ask for TokensCounted. number: of the question, since several may be open and one may overtake another."""
+
+    number: int
+    request: GenerationRequest
+
+
 class Close(msgspec.Struct, frozen=True, tag="close"):
     """End all requests, give the memory back, exit."""
 
@@ -66,15 +80,33 @@ class StatisticsRead(msgspec.Struct, frozen=True, tag="statistics"):
     statistics: EngineStatistics | None
 
 
+class TokensCounted(msgspec.Struct, frozen=True, tag="tokens_counted"):
+    """The answer to CountTokens `number`: the count, or why there is none."""
+
+    number: int
+    tokens: int = 0
+    failure: Failure | None = None
+
+
 class Stopped(msgspec.Struct, frozen=True, tag="stopped"):
     """The engine inside the child went by itself; the child exits after this."""
 
     failure: Failure
 
 
-ToChild = Load | Generate | Cancel | ReadStatistics | Close
+ToChild = Load | Generate | Cancel | ReadStatistics | CountTokens | Close
 FromChild = (
-    LoadProgress | Loaded | LoadFailed | TextDelta | GenerationFinished | GenerationFailed | StatisticsRead | Stopped
+    LoadProgress
+    | Loaded
+    | LoadFailed
+    | TextDelta
+    | ReasoningDelta
+    | ToolCalled
+    | GenerationFinished
+    | GenerationFailed
+    | StatisticsRead
+    | TokensCounted
+    | Stopped
 )
 
 Message = TypeVar("Message")
@@ -93,8 +125,13 @@ class TruncatedFrameError(FrameError):
 
 
 def encode(message: ToChild | FromChild) -> bytes:
-    """One message as a frame. ValueError when it is larger than MAX_FRAME_BYTES."""
-    body = _encoder.encode(message)
+    """One message as a frame. ValueError when it is larger than MAX_FRAME_BYTES or holds what cannot be sent."""
+    try:
+        body = _encoder.encode(message)
+    except UnicodeEncodeError as problem:  # its own words repeat the whole text
+        raise ValueError("the text has half of a surrogate pair in it") from problem
+    except (OverflowError, TypeError, RecursionError) as problem:  # numbers of over 64 bits in a tool's schema, say
+        raise ValueError(str(problem)) from problem
     if len(body) > MAX_FRAME_BYTES:
         raise ValueError(f"a message of {len(body)} bytes does not fit in a frame")
     return _LENGTH.pack(len(body)) + body

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
-from desktop.domain.conversation import Conversation, Message, MessageState, branch, prompt_of, title_of
+from desktop.domain.conversation import (
+    Attachment,
+    ChatSettings,
+    Message,
+    MessageState,
+    branch,
+    children,
+    prompt_of,
+    title_of,
+    unanswered,
+)
 from desktop.domain.errors import Failure, FailureCode, failure
 from desktop.domain.generation import (
     ChatMessage,
@@ -16,107 +26,81 @@ from desktop.domain.generation import (
     GenerationFailed,
     GenerationFinished,
     GenerationRequest,
+    ReasoningDelta,
     Role,
-    SamplingParams,
     TextDelta,
+    ToolCalled,
 )
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
-from desktop.services.store_writer import StoreWriter
+from desktop.services.library import Library
+from desktop.services.running_reply import RunningReply
+from desktop.services.tool_desk import ToolDesk
 from desktop.storage.conversations import ConversationStore
 
 SAVE_MILLISECONDS = 200
 
 
-class _Reply:
-    """A reply that is being written: its text so far, and the part not yet handed to the writer."""
-
-    def __init__(self, message: Message, request: GenerationRequest) -> None:
-        self.message = message
-        self.request = request
-        self.chunks: list[str] = [message.content] if message.content else []
-        self.unsaved: list[str] = []
-
-    @property
-    def text(self) -> str:
-        if len(self.chunks) > 1:
-            self.chunks = ["".join(self.chunks)]
-        return self.chunks[0] if self.chunks else ""
-
-
 class Chats(QObject):
-    """All conversations. Several may generate at once; nothing here waits for the disk or the engine.
+    """Several conversations may generate at once, each one reply; nothing here waits for the disk or the engine.
+
+    defaults: the settings of conversations that have none of their own.
 
     Signals:
-        conversation_added, conversation_changed: a Conversation. conversation_removed: its id.
-        message_added, message_changed: a Message with its text up to now.
-        text_appended: message id, new text and how many tokens it stands for, of a reply that is being written.
+        text_appended, reasoning_appended: message id, new text and how many tokens it stands for, of a running reply.
+    Messages come and change with the signals of the library.
     """
 
-    conversation_added = Signal(object)
-    conversation_changed = Signal(object)
-    conversation_removed = Signal(int)
-    message_added = Signal(object)
-    message_changed = Signal(object)
     text_appended = Signal(int, str, int)
+    reasoning_appended = Signal(int, str, int)
 
-    def __init__(
-        self,
-        store: ConversationStore,
-        writer: StoreWriter,
-        host: EngineHost,
-        now: Callable[[], float] = time.time,
-        parent: QObject | None = None,
-    ) -> None:
-        """store: for reading, in this thread; all writes go through writer. Ids are given out here, which is
-        right as long as this is the only window on the database (InstanceLock)."""
+    def __init__(self, library: Library, host: EngineHost, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._store = store
-        self._writer = writer
+        self.library = library
+        self.tools = ToolDesk(self)
+        self.defaults = ChatSettings()
         self._host = host
-        self._now = now
-        self.params = SamplingParams()
-        self.system_prompt = ""
-        self._conversations = {conversation.id: conversation for conversation in store.conversations()}
-        self._messages: dict[int, dict[int, Message]] = {}
-        self._next_conversation, self._next_message = store.next_ids()
-        self._replies: dict[str, _Reply] = {}
+        self._replies: dict[str, RunningReply] = {}
         self._waiting: list[str] = []  # request ids that wait for a model
         self._request_count = 0
         self._save_timer = QTimer(self)
         self._save_timer.setInterval(SAVE_MILLISECONDS)
         self._save_timer.timeout.connect(self._save_unsaved)
+        self.tools.answered.connect(self._on_tool_answered)
         host.text_received.connect(self._on_text_received)
+        host.reasoning_received.connect(self._on_reasoning_received)
+        host.tool_called.connect(self._on_tool_called)
         host.generation_finished.connect(self._on_generation_finished)
         host.generation_failed.connect(self._on_generation_failed)
         host.status_changed.connect(self._on_status_changed)
 
     # reading
 
-    def conversations(self) -> list[Conversation]:
-        """All conversations, the last used first."""
-        return sorted(self._conversations.values(), key=lambda c: (c.updated_at, c.id), reverse=True)
-
-    def conversation(self, conversation_id: int) -> Conversation:
-        """One conversation. KeyError when there is none."""
-        return self._conversations[conversation_id]
-
     def messages(self, conversation_id: int) -> list[Message]:
         """The branch on screen, from the first message to the last, with the text up to now."""
-        leaf = self._conversations[conversation_id].leaf_id
-        return branch(self._with_live_text(conversation_id), leaf)
+        live = {reply.id: reply for reply in self._replies.values() if reply.conversation_id == conversation_id}
+        path = self.library.branch(conversation_id)
+        return [live[message.id].message if message.id in live else message for message in path] if live else path
 
     def message(self, conversation_id: int, message_id: int) -> Message:
         """One message with its text up to now. KeyError when there is none."""
-        return self._with_live_text(conversation_id)[message_id]
+        for reply in self._replies.values():
+            if reply.id == message_id:
+                return reply.message
+        return self.library.tree(conversation_id)[message_id]
+
+    def settings(self, conversation_id: int | None) -> ChatSettings:
+        """Those of the conversation, or the defaults."""
+        mine = None if conversation_id is None else self.library.conversation(conversation_id).settings
+        return mine or self.defaults
 
     def is_generating(self, conversation_id: int) -> bool:
         """Whether a reply is being written, or waits for the model."""
-        return any(reply.message.conversation_id == conversation_id for reply in self._replies.values())
+        return any(reply.conversation_id == conversation_id for reply in self._replies.values())
 
     def is_waiting(self, conversation_id: int) -> bool:
         """Whether a reply of this conversation waits for the model to be loaded."""
-        return any(self._replies[rid].message.conversation_id == conversation_id for rid in self._waiting)
+        return any(self._replies[rid].conversation_id == conversation_id for rid in self._waiting)
 
     @property
     def generating_count(self) -> int:
@@ -125,25 +109,60 @@ class Chats(QObject):
 
     # acting
 
-    def send(self, conversation_id: int | None, text: str) -> int | None:
-        """Add the user's message and begin the reply; None begins a conversation. Returns the conversation's id.
+    def send(
+        self,
+        conversation_id: int | None,
+        text: str,
+        attachments: Sequence[Attachment] = (),
+        settings: ChatSettings | None = None,
+    ) -> int | None:
+        """Add the user's message and begin the reply; None begins a conversation, with these settings.
 
-        Ignored while the conversation is generating, and for text of white space only.
+        Returns the conversation's id. Ignored while the conversation is generating, and for nothing but white space
+        without an attachment.
         """
-        if not text.strip() or (conversation_id is not None and self.is_generating(conversation_id)):
+        if not (text.strip() or attachments) or (conversation_id is not None and self.is_generating(conversation_id)):
             return conversation_id
         if conversation_id is None:
-            conversation_id = self._new_conversation(title_of([text]))
-        leaf = self._conversations[conversation_id].leaf_id
-        question = self._add(conversation_id, leaf, "user", text, MessageState.COMPLETE)
-        reply = self._add(conversation_id, question.id, "assistant", "", MessageState.STREAMING)
-        self._begin(reply)
+            title = title_of([text, *(attachment.name for attachment in attachments)])
+            conversation_id = self.library.add_conversation(title, settings=settings)
+        leaf = self.library.conversation(conversation_id).leaf_id
+        question = self._add(conversation_id, leaf, "user", text, attachments=tuple(attachments))
+        self._reply_to(conversation_id, question.id)
         return conversation_id
+
+    def edit(self, conversation_id: int, message_id: int, text: str) -> None:
+        """Put another text beside a message, on a branch of its own; to the user's a new reply is written.
+
+        What stood there stays on its branch. The running reply of the conversation is stopped.
+        """
+        before = self.message(conversation_id, message_id)
+        if not text.strip() and not before.attachments:
+            return
+        self.stop(conversation_id)
+        if before.role == "user":
+            attachments = before.attachments
+            edited = self._add(conversation_id, before.parent_id, "user", text, attachments=attachments)
+            self._reply_to(conversation_id, edited.id)
+        else:
+            self._add(conversation_id, before.parent_id, "assistant", text, model=before.model)
+
+    def regenerate(self, conversation_id: int, message_id: int) -> None:
+        """Write another reply beside this one. The running reply of the conversation is stopped."""
+        message = self.message(conversation_id, message_id)
+        if message.role == "assistant":
+            self.stop(conversation_id)
+            self._reply_to(conversation_id, message.parent_id)
+
+    def fork(self, conversation_id: int, message_id: int) -> int:
+        """Copy the branch up to this message into a conversation of its own; returns its id."""
+        path = branch(self.library.tree(conversation_id), message_id)
+        return self.library.copy_branch(conversation_id, [self.message(conversation_id, m.id) for m in path])
 
     def stop(self, conversation_id: int) -> None:
         """Stop the replies of a conversation; what was written stays."""
         for request_id, reply in list(self._replies.items()):
-            if reply.message.conversation_id == conversation_id:
+            if reply.conversation_id == conversation_id:
                 if request_id in self._waiting:
                     self._end(request_id, MessageState.STOPPED, reason=FinishReason.ABORT)
                 else:
@@ -151,38 +170,51 @@ class Chats(QObject):
 
     def continue_reply(self, conversation_id: int, message_id: int) -> None:
         """Go on with a reply that was cut; begins anew when it has no text. Loads the model again if need be."""
-        message = self._load(conversation_id)[message_id]
+        message = self.message(conversation_id, message_id)
         if message.role != "assistant" or self.is_generating(conversation_id):
+            return
+        if message.tool_calls:  # what was cut there was no text
+            self.regenerate(conversation_id, message_id)
             return
         message = msgspec.structs.replace(
             message, state=MessageState.STREAMING, failure=None, finish_reason=None, model=self._model_name()
         )
-        self._put(message)
-        self._writer.post(lambda store: store.reopen_message(message_id))
-        self.message_changed.emit(message)
+        self.library.write(lambda store: store.reopen_message(message_id))
+        self.library.put(message)
         self._begin(message)
 
-    def rename(self, conversation_id: int, title: str) -> None:
-        """Give a conversation another title; an empty one is ignored."""
-        title = " ".join(title.split())
-        if title:
-            self._change(msgspec.structs.replace(self._conversations[conversation_id], title=title))
-            self._writer.post(lambda store: store.rename(conversation_id, title))
+    def answer_tool(self, conversation_id: int, message_id: int, call_id: str, result: str, *, failed: bool) -> None:
+        """Add the result of a tool call. When it was the last that was missing, the model goes on with them."""
+        tree = self.library.tree(conversation_id)
+        missing, last = unanswered(tree, message_id)
+        if call_id not in {call.id for call in missing} or children(tree, last):
+            return  # answered before, or the conversation went on without
+        self._add(conversation_id, last, "tool", result, tool_call_id=call_id, tool_failed=failed)
+        missing, last = unanswered(tree, message_id)
+        if not missing and not self.is_generating(conversation_id):
+            self._reply_to(conversation_id, last)
 
-    def delete(self, conversation_id: int) -> None:
-        """Delete a conversation with all its messages; its replies are stopped."""
+    def trash(self, conversation_id: int) -> None:
+        """Put a conversation into the trash; its replies are stopped."""
         self.stop(conversation_id)
-        for request_id, reply in list(self._replies.items()):
-            if reply.message.conversation_id == conversation_id:
-                del self._replies[request_id]  # late events find no reply
-                if request_id in self._waiting:
-                    self._waiting.remove(request_id)
-        if not self._replies:
-            self._save_timer.stop()
-        del self._conversations[conversation_id]
-        self._messages.pop(conversation_id, None)
-        self._writer.post(lambda store: store.delete(conversation_id))
-        self.conversation_removed.emit(conversation_id)
+        self.library.trash(conversation_id)
+
+    def request(self, conversation_id: int | None, path: Sequence[Message]) -> GenerationRequest:
+        """What the engine would be asked for a reply to these messages."""
+        settings = self.settings(conversation_id)
+        info = self._host.status.info
+        prompt = prompt_of(path, self.library.data)
+        if settings.system_prompt:
+            prompt = (ChatMessage("system", settings.system_prompt), *prompt)
+        self._request_count += 1
+        return GenerationRequest(
+            request_id=f"chat.{self._request_count}",
+            messages=prompt,
+            params=settings.sampling(info.recommended if info else None),
+            tools=self.tools.specs(settings.tools),
+            json_schema=settings.json_schema,
+            thinking=settings.thinking,
+        )
 
     def close(self) -> None:
         """Mark every unfinished reply as interrupted and hand all text to the writer."""
@@ -192,72 +224,32 @@ class Chats(QObject):
 
     # inside
 
-    def _load(self, conversation_id: int) -> dict[int, Message]:
-        if conversation_id not in self._messages:
-            self._messages[conversation_id] = self._store.messages(conversation_id)
-        return self._messages[conversation_id]
-
-    def _with_live_text(self, conversation_id: int) -> dict[int, Message]:
-        messages = self._load(conversation_id)
-        live = {
-            reply.message.id: msgspec.structs.replace(reply.message, content=reply.text)
-            for reply in self._replies.values()
-            if reply.message.conversation_id == conversation_id
-        }
-        return {**messages, **live} if live else messages
-
-    def _new_conversation(self, title: str) -> int:
-        conversation = Conversation(
-            id=self._next_conversation, title=title, created_at=self._now(), updated_at=self._now()
-        )
-        self._next_conversation += 1
-        self._conversations[conversation.id] = conversation
-        self._messages[conversation.id] = {}
-        self._writer.post(lambda store: store.add_conversation(conversation))
-        self.conversation_added.emit(conversation)
-        return conversation.id
-
-    def _add(self, conversation_id: int, parent: int | None, role: Role, text: str, state: MessageState) -> Message:
-        self._load(conversation_id)
+    def _add(
+        self, conversation_id: int, parent: int | None, role: Role, text: str, *, model: str = "", **more: object
+    ) -> Message:
         message = Message(
-            id=self._next_message,
+            id=0,
             conversation_id=conversation_id,
             parent_id=parent,
             role=role,
             content=text,
-            state=state,
-            created_at=self._now(),
-            model=self._model_name() if role == "assistant" else "",
+            created_at=0.0,
+            model=model,
         )
-        self._next_message += 1
-        self._put(message)
-        self._writer.post(lambda store: store.add_message(message))
-        conversation = self._conversations[conversation_id]
-        self._change(msgspec.structs.replace(conversation, leaf_id=message.id, updated_at=message.created_at))
-        self.message_added.emit(message)
-        return message
+        return self.library.add_message(msgspec.structs.replace(message, **more))
 
-    def _put(self, message: Message) -> None:
-        self._messages[message.conversation_id][message.id] = message
-
-    def _change(self, conversation: Conversation) -> None:
-        self._conversations[conversation.id] = conversation
-        self.conversation_changed.emit(conversation)
+    def _reply_to(self, conversation_id: int, parent: int | None) -> None:
+        state = MessageState.STREAMING
+        self._begin(self._add(conversation_id, parent, "assistant", "", model=self._model_name(), state=state))
 
     def _model_name(self) -> str:
         info = self._host.status.info
         return info.model_name if info else ""
 
     def _begin(self, message: Message) -> None:
-        path = branch(self._load(message.conversation_id), message.id)
-        prompt = prompt_of(path)
-        if self.system_prompt:
-            prompt = (ChatMessage("system", self.system_prompt), *prompt)
-        self._request_count += 1
-        request = GenerationRequest(
-            request_id=f"{message.id}.{self._request_count}", messages=prompt, params=self.params
-        )
-        self._replies[request.request_id] = _Reply(message, request)
+        conversation_id = message.conversation_id
+        request = self.request(conversation_id, branch(self.library.tree(conversation_id), message.id))
+        self._replies[request.request_id] = RunningReply(message, request)
         self._save_timer.start()
         if self._host.is_ready:
             self._host.generate(request)
@@ -268,7 +260,7 @@ class Chats(QObject):
         else:
             self._end(request.request_id, MessageState.INTERRUPTED, problem=failure(FailureCode.ENGINE_NOT_READY))
             return
-        self._change(self._conversations[message.conversation_id])
+        self.library.touch(conversation_id)
 
     def _end(
         self,
@@ -284,36 +276,56 @@ class Chats(QObject):
             self._waiting.remove(request_id)
         message = msgspec.structs.replace(
             reply.message,
-            content=reply.text,
             state=state,
             model=reply.message.model or self._model_name(),
             finish_reason=reason,
             stats=finished.stats if finished else None,
             failure=problem,
         )
-        self._put(message)
-        self._writer.post(lambda store: store.finish_message(message))
+        self.library.write(lambda store: store.finish_message(message))
         if not self._replies:
             self._save_timer.stop()
-            self._writer.post(ConversationStore.settle)
-        self.message_changed.emit(message)
-        self._change(self._conversations[message.conversation_id])
+            self.library.write(ConversationStore.settle)
+        self.library.put(message)
+        if self.library.has(message.conversation_id):
+            self.library.touch(message.conversation_id)
+            if state is MessageState.COMPLETE and message.tool_calls:
+                self.tools.begin(message, self.settings(message.conversation_id), self._rounds(message))
+
+    def _rounds(self, message: Message) -> int:
+        """How many replies with tool calls there are since the user's last message."""
+        rounds = 0
+        for before in reversed(branch(self.library.tree(message.conversation_id), message.id)):
+            if before.role == "user":
+                break
+            rounds += bool(before.tool_calls)
+        return rounds
 
     @Slot()
     def _save_unsaved(self) -> None:
         for reply in self._replies.values():
-            if reply.unsaved:
-                message_id, text = reply.message.id, "".join(reply.unsaved)
-                reply.unsaved.clear()
-                self._writer.post(lambda store, m=message_id, t=text: store.append_text(m, t))  # type: ignore[misc]
+            if text := reply.reasoning.take_unsaved():
+                self.library.write(partial(_append_reasoning, reply.id, text))
+            if text := reply.content.take_unsaved():
+                self.library.write(partial(_append_text, reply.id, text))
 
     @Slot(object)
     def _on_text_received(self, event: TextDelta) -> None:
-        reply = self._replies.get(event.request_id)
-        if reply is not None:
-            reply.chunks.append(event.text)
-            reply.unsaved.append(event.text)
-            self.text_appended.emit(reply.message.id, event.text, event.tokens)
+        if (reply := self._replies.get(event.request_id)) is not None:
+            reply.content.append(event.text)
+            self.text_appended.emit(reply.id, event.text, event.tokens)
+
+    @Slot(object)
+    def _on_reasoning_received(self, event: ReasoningDelta) -> None:
+        if (reply := self._replies.get(event.request_id)) is not None:
+            reply.reasoning.append(event.text)
+            self.reasoning_appended.emit(reply.id, event.text, event.tokens)
+
+    @Slot(object)
+    def _on_tool_called(self, event: ToolCalled) -> None:
+        if (reply := self._replies.get(event.request_id)) is not None:
+            reply.tool_calls.append(event.call)
+            self.library.put(reply.message)
 
     @Slot(object)
     def _on_generation_finished(self, event: GenerationFinished) -> None:
@@ -324,8 +336,24 @@ class Chats(QObject):
 
     @Slot(object)
     def _on_generation_failed(self, event: GenerationFailed) -> None:
-        if event.request_id in self._replies:
+        reply = self._replies.get(event.request_id)
+        if reply is None:
+            return
+        # Sent in the moment in which another load began, it met no model: it waits for the next one, once.
+        unlucky = event.failure.code is FailureCode.ENGINE_NOT_READY and not reply.sent_again
+        if unlucky and self._host.status.state in (EngineState.STOPPING, EngineState.LOADING, EngineState.READY):
+            reply.sent_again = True
+            if self._host.is_ready:
+                self._host.generate(reply.request)
+            else:
+                self._waiting.append(event.request_id)
+        else:
             self._end(event.request_id, MessageState.INTERRUPTED, problem=event.failure)
+
+    @Slot(object, str, str, bool)
+    def _on_tool_answered(self, message: Message, call_id: str, result: str, failed: bool) -> None:
+        if self.library.has(message.conversation_id):
+            self.answer_tool(message.conversation_id, message.id, call_id, result, failed=failed)
 
     @Slot(object)
     def _on_status_changed(self, status: EngineStatus) -> None:
@@ -337,3 +365,11 @@ class Chats(QObject):
             problem = status.failure or failure(FailureCode.ENGINE_NOT_READY)
             for request_id in list(self._waiting):
                 self._end(request_id, MessageState.INTERRUPTED, problem=problem)
+
+
+def _append_text(message_id: int, text: str, store: ConversationStore) -> None:
+    store.append_text(message_id, text)
+
+
+def _append_reasoning(message_id: int, text: str, store: ConversationStore) -> None:
+    store.append_reasoning(message_id, text)

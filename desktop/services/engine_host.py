@@ -10,7 +10,9 @@ from desktop.domain.generation import (
     GenerationFailed,
     GenerationFinished,
     GenerationRequest,
+    ReasoningDelta,
     TextDelta,
+    ToolCalled,
 )
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.services.engine_worker import EngineWorker, MakeEngine, ReadCheckpoint
@@ -21,7 +23,9 @@ class EngineHost(QObject):
 
     Signals:
         status_changed: an EngineStatus; the same as `status` from then on.
-        text_received: a TextDelta. generation_finished, generation_failed: the last event of a request.
+        text_received: a TextDelta. reasoning_received: a ReasoningDelta. tool_called: a ToolCalled.
+        generation_finished, generation_failed: the last event of a request.
+        tokens_counted: the id of a request given to count_tokens, and its prompt's length.
         load_refused: a Failure; a load was not begun and what is loaded stays.
         log_received: a line of the engine's log.
         stopped: shutdown() is complete.
@@ -29,6 +33,9 @@ class EngineHost(QObject):
 
     status_changed = Signal(object)
     text_received = Signal(object)
+    reasoning_received = Signal(object)
+    tool_called = Signal(object)
+    tokens_counted = Signal(str, int)
     generation_finished = Signal(object)
     generation_failed = Signal(object)
     load_refused = Signal(object)
@@ -49,6 +56,7 @@ class EngineHost(QObject):
         self._worker.status_changed.connect(self._on_status_changed)
         self._worker.events_received.connect(self._on_events_received)
         self._worker.load_refused.connect(self.load_refused)
+        self._worker.tokens_counted.connect(self.tokens_counted)
         self._worker.log_received.connect(self.log_received)
         self._shutting_down = False
         self._thread.start()
@@ -94,6 +102,10 @@ class EngineHost(QObject):
         """Stop a reply."""
         self._worker.post_cancel(request_id)
 
+    def count_tokens(self, request: GenerationRequest) -> None:
+        """Count the tokens of a request's prompt; answered by tokens_counted, or not at all when it cannot be."""
+        self._worker.post_count(request)
+
     def shutdown(self) -> None:
         """Begin to end the engine and the thread; `stopped` follows. May be called again."""
         if not self._shutting_down:
@@ -114,6 +126,10 @@ class EngineHost(QObject):
         for event in events:
             if isinstance(event, TextDelta):
                 self.text_received.emit(event)
+            elif isinstance(event, ReasoningDelta):
+                self.reasoning_received.emit(event)
+            elif isinstance(event, ToolCalled):
+                self.tool_called.emit(event)
             elif isinstance(event, GenerationFinished):
                 self.generation_finished.emit(event)
             elif isinstance(event, GenerationFailed):

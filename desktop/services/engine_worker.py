@@ -36,6 +36,7 @@ class EngineWorker(QObject):
     Signals:
         status_changed: an EngineStatus.
         events_received: a list of GenerationEvent, at most one list a frame; order within a request is kept.
+        tokens_counted: a request's id and the length of its prompt in tokens.
         load_refused: the Failure of a load that was not begun, since it would end the loaded model for nothing.
         log_received: one line of the engine's log.
         finished: run() has ended; the thread may quit.
@@ -44,6 +45,7 @@ class EngineWorker(QObject):
     status_changed = Signal(object)
     events_received = Signal(object)
     load_refused = Signal(object)
+    tokens_counted = Signal(str, int)
     log_received = Signal(str)
     finished = Signal()
 
@@ -85,6 +87,10 @@ class EngineWorker(QObject):
     def post_cancel(self, request_id: str) -> None:
         """Stop a request."""
         self._post(self._cancel(request_id))
+
+    def post_count(self, request: GenerationRequest) -> None:
+        """Count the tokens of a request's prompt; nothing follows when they cannot be counted."""
+        self._post(self._count(request))
 
     def post_shutdown(self) -> None:
         """End the engine, then the loop; finished is emitted when all is done."""
@@ -241,6 +247,11 @@ class EngineWorker(QObject):
     async def _cancel(self, request_id: str) -> None:
         if self._engine is not None:
             await self._engine.cancel(request_id)
+
+    async def _count(self, request: GenerationRequest) -> None:
+        if self._engine is not None:
+            with contextlib.suppress(TurbodeskError):
+                self.tokens_counted.emit(request.request_id, await self._engine.count_tokens(request))
 
 
 async def _in_daemon_thread(work: Callable[[str], Checkpoint], path: str) -> Checkpoint:

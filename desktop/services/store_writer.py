@@ -15,7 +15,7 @@ from desktop.storage.conversations import ConversationStore
 RETRY_SECONDS = 2.0
 _RETRIED = (FailureCode.DISK_FULL, FailureCode.STORAGE_NOT_WRITABLE, FailureCode.DATABASE_BUSY)
 
-Write = Callable[[ConversationStore], None]
+Write = Callable[[ConversationStore], object]
 
 
 class StoreWriter(QObject):

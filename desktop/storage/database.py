@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -15,8 +15,8 @@ from desktop.storage.errors import storage_errors
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another program's lock."""
 
-Migration = Sequence[str]
-"""SQL statements that lift the schema by one version."""
+Migration = Sequence[str | Callable[[sqlite3.Connection], None]]
+"""Steps that lift the schema by one version: SQL statements, or functions for what SQL cannot say."""
 
 
 def open_database(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
@@ -71,8 +71,11 @@ def _prepare(connection: sqlite3.Connection, path: Path, migrations: Sequence[Mi
             _back_up(connection, path.with_name(f"{path.stem}.v{version}.bak.db"))
         with transaction(connection):
             for migration in migrations[version:]:
-                for statement in migration:
-                    connection.execute(statement)
+                for step in migration:
+                    if isinstance(step, str):
+                        connection.execute(step)
+                    else:
+                        step(connection)
             connection.execute(f"PRAGMA user_version = {len(migrations)}")
     # After the migrations, which may have to rebuild a table that others refer to.
     connection.execute("PRAGMA foreign_keys = ON")

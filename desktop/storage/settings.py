@@ -11,27 +11,33 @@ from typing import Any, Literal
 
 import msgspec
 
+from desktop.domain.conversation import ChatSettings
 from desktop.domain.engine_config import EngineConfig
-from desktop.domain.generation import SamplingParams
+from desktop.domain.generation import SamplingParams, ToolSpec
 from desktop.storage.errors import storage_errors
 
-VERSION = 1
+VERSION = 2
 
 # version -> what lifts a file's content of that version to the next
-_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+_MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda raw: _to_version_2(raw)}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the window remembers. checkpoint: the last used model folder. geometry: of the window, base64 of Qt's bytes.
 
+    chat: how conversations without settings of their own talk to the model. presets: by name. tools: those the user
+    declared. always_allowed_tools: names of built-in tools that never ask. propose_titles: by the model.
     A new field needs a default; a field that changes its meaning needs a new VERSION and a migration.
     """
 
     version: int = VERSION
     checkpoint: str = ""
     engine: EngineConfig = EngineConfig()
-    sampling: SamplingParams = SamplingParams()
-    system_prompt: str = ""
+    chat: ChatSettings = ChatSettings()
+    presets: dict[str, ChatSettings] = {}
+    tools: tuple[ToolSpec, ...] = ()
+    always_allowed_tools: tuple[str, ...] = ()
+    propose_titles: bool = True
     run_engine_in_window_process: bool = False
     theme: Literal["system", "light", "dark"] = "system"
     geometry: str | None = None
@@ -94,6 +100,17 @@ class SettingsStore:
         except OSError as problem:
             return f"It could not be copied aside ({problem})."
         return f"A copy is kept as {kept}."
+
+
+def _to_version_2(raw: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 had the sampling and the system prompt by themselves. What was never changed follows the model now."""
+    params = msgspec.convert(raw.pop("sampling", {}), SamplingParams)
+    chat = ChatSettings(
+        system_prompt=msgspec.convert(raw.pop("system_prompt", ""), str),
+        params=params,
+        as_recommended=params == SamplingParams(),
+    )
+    return {**raw, "chat": msgspec.to_builtins(chat)}
 
 
 class _Version(msgspec.Struct):

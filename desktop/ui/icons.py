@@ -67,6 +67,91 @@ def _folder(path: QPainterPath) -> None:
     _lines(path, ((3.5, 18.5), (3.5, 5.5), (9.5, 5.5), (11.5, 8), (20.5, 8), (20.5, 18.5), (3.5, 18.5)))
 
 
+def _edit(path: QPainterPath) -> None:
+    _lines(path, ((5, 19), (6, 15), (15.5, 5.5), (18.5, 8.5), (9, 18), (5, 19)), ((13.5, 7.5), (16.5, 10.5)))
+
+
+def _again(path: QPainterPath) -> None:
+    path.arcMoveTo(QRectF(5, 5, 14, 14), 40)
+    path.arcTo(QRectF(5, 5, 14, 14), 40, 290)
+    _lines(path, ((18.5, 3.5), (18.5, 8), (14, 8)))
+
+
+def _fork(path: QPainterPath) -> None:
+    for x, y in ((7, 5.5), (17, 5.5), (7, 18.5)):
+        path.addEllipse(QPointF(x, y), 2, 2)
+    _lines(path, ((7, 7.5), (7, 16.5)), ((17, 7.5), (17, 9), (14.5, 12), (7, 12.5)))
+
+
+def _left(path: QPainterPath) -> None:
+    _lines(path, ((14.5, 6), (8.5, 12), (14.5, 18)))
+
+
+def _right(path: QPainterPath) -> None:
+    _lines(path, ((9.5, 6), (15.5, 12), (9.5, 18)))
+
+
+def _fold(path: QPainterPath) -> None:
+    _lines(path, ((6, 9.5), (12, 15.5), (18, 9.5)))
+
+
+def _pin(path: QPainterPath) -> None:
+    _lines(
+        path,
+        ((8, 4.5), (16, 4.5)),
+        ((9, 4.5), (9, 11), (6.5, 14), (17.5, 14), (15, 11), (15, 4.5)),
+        ((12, 14), (12, 20)),
+    )
+
+
+def _search(path: QPainterPath) -> None:
+    path.addEllipse(QPointF(10.5, 10.5), 6, 6)
+    _lines(path, ((15, 15), (20, 20)))
+
+
+def _attach(path: QPainterPath) -> None:
+    path.moveTo(18.5, 11)
+    path.lineTo(11.5, 18)
+    path.cubicTo(8, 21.5, 2.5, 16, 6, 12.5)
+    path.lineTo(13, 5.5)
+    path.cubicTo(15.5, 3, 19, 6.5, 16.5, 9)
+    path.lineTo(10, 15.5)
+    path.cubicTo(8.5, 17, 6.5, 15, 8, 13.5)
+    path.lineTo(13.5, 8)
+
+
+def _compare(path: QPainterPath) -> None:
+    path.addRoundedRect(QRectF(3.5, 5, 7.5, 14), 1.5, 1.5)
+    path.addRoundedRect(QRectF(13, 5, 7.5, 14), 1.5, 1.5)
+
+
+def _tool(path: QPainterPath) -> None:
+    path.moveTo(19.5, 7.5)
+    path.cubicTo(20.5, 12, 16.5, 14.5, 13, 13)
+    path.lineTo(7.5, 18.8)
+    path.cubicTo(5.5, 20, 3.5, 18, 5, 16.2)
+    path.lineTo(11, 11)
+    path.cubicTo(9.5, 7, 12.5, 3.5, 16.5, 4.5)
+    path.lineTo(14.2, 7.2)
+    path.lineTo(16.8, 9.8)
+    path.lineTo(19.5, 7.5)
+
+
+def _think(path: QPainterPath) -> None:
+    path.addEllipse(QPointF(12, 10), 6, 6)
+    _lines(path, ((9.5, 15.5), (9.5, 18), (14.5, 18), (14.5, 15.5)), ((10.5, 20.5), (13.5, 20.5)))
+
+
+def _file(path: QPainterPath) -> None:
+    _lines(path, ((6, 3.5), (14, 3.5), (18.5, 8), (18.5, 20.5), (6, 20.5), (6, 3.5)), ((14, 3.5), (14, 8), (18.5, 8)))
+
+
+def _image(path: QPainterPath) -> None:
+    path.addRoundedRect(QRectF(3.5, 5, 17, 14), 2, 2)
+    path.addEllipse(QPointF(8.5, 9.5), 1.5, 1.5)
+    _lines(path, ((3.5, 17), (9, 12.5), (12, 15), (15.5, 11), (20.5, 16)))
+
+
 class IconLabel(QWidget):
     """An icon that stands by itself and changes with the palette."""
 
@@ -82,17 +167,31 @@ class IconLabel(QWidget):
 
 
 _SHAPES: dict[str, Callable[[QPainterPath], None]] = {
+    "again": _again,
     "alert": _alert,
+    "attach": _attach,
     "chat": _chat,
     "close": _close,
+    "compare": _compare,
     "continue": _continue,
     "copy": _copy,
     "down": _down,
+    "edit": _edit,
+    "file": _file,
+    "fold": _fold,
     "folder": _folder,
+    "fork": _fork,
+    "image": _image,
+    "left": _left,
+    "pin": _pin,
     "plus": _plus,
+    "right": _right,
+    "search": _search,
     "send": _send,
     "settings": _settings,
     "stop": _stop,
+    "think": _think,
+    "tool": _tool,
 }
 _FILLED = ("stop",)
 
@@ -128,6 +227,8 @@ class _LineEngine(QIconEngine):
 
     def pixmap(self, size: QSize, mode: QIcon.Mode, state: QIcon.State) -> QPixmap:
         pixmap = QPixmap(size)
+        if pixmap.isNull():  # of no size, as a button in a window that is too narrow for it asks for
+            return pixmap
         pixmap.fill(Qt.GlobalColor.transparent)
         painter = QPainter(pixmap)
         self.paint(painter, QRect(0, 0, size.width(), size.height()), mode, state)

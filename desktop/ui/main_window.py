@@ -28,9 +28,12 @@ from desktop.ui.actions import Actions
 from desktop.ui.chat.chat_page import ChatPage
 from desktop.ui.header import Header
 from desktop.ui.notice_bar import NoticeBar
+from desktop.ui.preferences import Preferences
 from desktop.ui.rail import Rail
 
 if TYPE_CHECKING:
+    from desktop.ui.chat.compare_page import ComparePage
+    from desktop.ui.chat.transfer_dialogs import TransferDialogs
     from desktop.ui.settings_page import SettingsPage
 
 _SIZE = (1280, 800)
@@ -44,11 +47,16 @@ class MainWindow(QMainWindow):
     """Signals:
     close_requested: the user wants to leave; nothing closes until allow_close() and close() are called.
     settings_changed: the new Settings, to be saved and brought into force.
+    search_requested: the text to search all conversations for.
+    export_requested: a path, and the id of a conversation or 0 for all. import_requested: a path.
     notice_action_triggered: the Action of a notice that the window cannot do by itself.
     """
 
     close_requested = Signal()
     settings_changed = Signal(object)
+    search_requested = Signal(str)
+    export_requested = Signal(str, int)
+    import_requested = Signal(str)
     notice_action_triggered = Signal(object)
 
     def __init__(
@@ -65,7 +73,7 @@ class MainWindow(QMainWindow):
         super().__init__(parent)
         self._host = host
         self._chats = chats
-        self._settings = settings
+        self.preferences = Preferences(settings, chats.tools, self)
         self._demo_path = demo_path
         self._may_close = False
         self._recent = [settings.checkpoint] if settings.checkpoint not in ("", demo_path) else []
@@ -80,6 +88,8 @@ class MainWindow(QMainWindow):
         self._notice_bar = NoticeBar(notices, self)
         self.chat_page = ChatPage(host, chats, demo_path, self)
         self._settings_page: SettingsPage | None = None
+        self._transfer_dialogs: TransferDialogs | None = None
+        self._compare_page: ComparePage | None = None
         self._add_page("Chat", "chat", self.chat_page)
         self._rail.add_page("Settings", "settings", at_bottom=True)
         self._lay_out(gauge)
@@ -131,8 +141,8 @@ class MainWindow(QMainWindow):
         if self._settings_page is None:
             from desktop.ui.settings_page import SettingsPage
 
-            self._settings_page = SettingsPage(self._settings, self)
-            self._settings_page.settings_changed.connect(self._on_settings_changed)
+            self._settings_page = SettingsPage(self.preferences.settings, self)
+            self.preferences.serve_page(self._settings_page)
             self._stack.addWidget(self._settings_page)
         return self._settings_page
 
@@ -176,12 +186,25 @@ class MainWindow(QMainWindow):
         self._unload = add("Unload the model", "Ctrl+Shift+E", self._host.unload)
         self._send = add("Send the message", "Return", chat.composer.submit, only_in=chat.composer.edit)
         self._stop = add("Stop the reply", "Escape", chat.stop)
+        self._attach = add("Attach files…", "Ctrl+U", chat.files.pick)
+        self._again = add("Write another last reply", "Ctrl+R", chat.branches.regenerate_last)
+        self._edit = add("Edit my last message", "Ctrl+E", chat.branches.edit_last)
+        self._fork = add("Begin a new conversation from here", "", chat.branches.fork_last)
         self._copy_last = add("Copy the last reply", "Ctrl+Shift+C", self._on_copy_last)
         self._focus = add("Write a message", "Ctrl+L", self._on_focus_composer)
+        self._search = add("Search all conversations", "Ctrl+F", self._on_search)
         self._previous = add("Previous conversation", "Ctrl+PgUp", self._on_previous)
         self._next = add("Next conversation", "Ctrl+PgDown", self._on_next)
+        self._compare = add("Compare two settings", "Ctrl+D", self._on_compare)
+        self._chat_settings = add("Settings of this conversation", "Ctrl+.", self._on_chat_settings)
         self._rename = add("Rename the conversation…", "", chat.panel.rename_current)
-        self._delete = add("Delete the conversation…", "", chat.panel.delete_current)
+        self._pin = add("Pin or unpin the conversation", "", chat.panel.toggle_pin)
+        self._delete = add("Delete the conversation", "", chat.panel.delete_current)
+        self._undelete = add("Undo the deletion", "", chat.panel.undo_delete)
+        self._folder = add("New folder…", "", chat.panel.add_folder)
+        self._export = add("Export the conversation…", "", self._on_export_current)
+        self._export_all = add("Export all conversations…", "", partial(self._on_export_requested, 0))
+        self._import = add("Import conversations…", "", self._on_import_requested)
         self._to_chat = add("Go to Chat", "Ctrl+1", partial(self.show_page, "Chat"))
         self._to_settings = add("Go to Settings", "Ctrl+,", partial(self.show_page, "Settings"))
         self._quit = add("Quit", "Ctrl+Q", self.close)
@@ -189,7 +212,7 @@ class MainWindow(QMainWindow):
 
     def _connect(self) -> None:
         self._host.status_changed.connect(self._on_status_changed)
-        self._chats.conversation_changed.connect(self._update_actions)
+        self._chats.library.conversation_changed.connect(self._update_actions)
         self._rail.page_chosen.connect(self.show_page)
         self._header.stop_requested.connect(self._host.unload)
         self._model_menu.aboutToShow.connect(self._fill_model_menu)
@@ -198,6 +221,12 @@ class MainWindow(QMainWindow):
         self.chat_page.demo_requested.connect(self._on_load_demo)
         self.chat_page.folder_requested.connect(self._on_open_folder)
         self.chat_page.action_triggered.connect(self._on_action)
+        self.chat_page.tool_answers.always_allowed.connect(self.preferences.allow_always)
+        self.chat_page.settings_panel_built.connect(self.preferences.serve_panel)
+        self.preferences.settings_changed.connect(self.settings_changed)
+        self.chat_page.panel.search_requested.connect(self.search_requested)
+        self.chat_page.panel.export_requested.connect(self._on_export_requested)
+        self.chat_page.panel.import_requested.connect(self._on_import_requested)
 
     def _fill_model_menu(self) -> None:
         menu = self._model_menu
@@ -211,9 +240,9 @@ class MainWindow(QMainWindow):
         menu.addActions([self._reload, self._unload])
 
     def _restore_geometry(self) -> None:
-        if self._settings.geometry:
+        if self.preferences.settings.geometry:
             try:
-                self.restoreGeometry(QByteArray(base64.b64decode(self._settings.geometry, validate=True)))
+                self.restoreGeometry(QByteArray(base64.b64decode(self.preferences.settings.geometry, validate=True)))
             except (binascii.Error, ValueError):
                 pass  # a window in its usual place is no loss
 
@@ -226,7 +255,16 @@ class MainWindow(QMainWindow):
         self._unload.setEnabled(state in _LOADED_OR_LOADING)
         self._reload.setEnabled(bool(self._host.status.path) and state is not EngineState.STOPPING)
         self._stop.setEnabled(self.chat_page.is_generating)
-        for action in (self._copy_last, self._rename, self._delete):
+        for action in (
+            self._copy_last,
+            self._again,
+            self._edit,
+            self._fork,
+            self._rename,
+            self._pin,
+            self._delete,
+            self._export,
+        ):
             action.setEnabled(has_conversation)
 
     @Slot(object)
@@ -235,11 +273,6 @@ class MainWindow(QMainWindow):
         if status.state is EngineState.READY and status.path != self._demo_path:
             self._recent = [status.path, *(known for known in self._recent if known != status.path)][:_RECENT]
         self._update_actions()
-
-    @Slot(object)
-    def _on_settings_changed(self, settings: Settings) -> None:
-        self._settings = settings
-        self.settings_changed.emit(settings)
 
     @Slot(object)
     def _on_action(self, action: Action) -> None:
@@ -255,11 +288,12 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_idle(self) -> None:
         """What the first message would otherwise wait for."""
-        import desktop.ui.chat.reply_view
         import desktop.ui.chat.user_bubble  # noqa: F401
+        from desktop.ui.markdown import preload
 
-        # The first widget that Qt and not Python made has PySide build every widget class, to find the right one.
-        self.chat_page.view.viewport()
+        self.chat_page.prepare()
+        for number, step in enumerate(preload.steps()):
+            QTimer.singleShot(number * _PREPARE_MILLISECONDS, step)
 
     @Slot()
     def _on_load_demo(self) -> None:
@@ -289,8 +323,61 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _on_copy_last(self) -> None:
-        if text := self.chat_page.last_reply:
-            QGuiApplication.clipboard().setText(text)
+        if (reply := self.chat_page.branches.last_reply) is not None:
+            QGuiApplication.clipboard().setText(reply.content)
+
+    @Slot()
+    def _on_search(self) -> None:
+        self.show_page("Chat")
+        self.chat_page.panel.focus_search()
+
+    @Slot()
+    def _on_compare(self) -> None:
+        """Not in the rail: it is a way of chatting, gone to and left again."""
+        if self._compare_page is None:
+            from desktop.ui.chat.compare_page import ComparePage
+
+            self._compare_page = ComparePage(self._chats, self._host, self)
+            self._compare_page.closed.connect(self._on_compare_closed)
+            self._stack.addWidget(self._compare_page)
+        self._compare_page.show_presets(self.preferences.settings.presets)
+        self._compare_page.set_config(self.preferences.settings.engine)
+        self._stack.setCurrentWidget(self._compare_page)
+        self._compare_page.edit.setFocus()
+
+    @Slot()
+    def _on_compare_closed(self) -> None:
+        self.show_page("Chat")
+
+    @Slot()
+    def _on_chat_settings(self) -> None:
+        self.show_page("Chat")
+        self.chat_page.toggle_settings()
+
+    @Slot()
+    def _on_export_current(self) -> None:
+        if self.chat_page.current is not None:
+            self._on_export_requested(self.chat_page.current)
+
+    @Slot(int)
+    def _on_export_requested(self, conversation_id: int) -> None:
+        title = self._chats.library.conversation(conversation_id).title if conversation_id else "Conversations"
+        self.transfer_dialogs.ask_where_to(conversation_id, title)
+
+    @Slot()
+    def _on_import_requested(self) -> None:
+        self.transfer_dialogs.ask_what()
+
+    @property
+    def transfer_dialogs(self) -> TransferDialogs:
+        """Built when they are first wanted: file dialogs are slow to import."""
+        if self._transfer_dialogs is None:
+            from desktop.ui.chat.transfer_dialogs import TransferDialogs
+
+            self._transfer_dialogs = TransferDialogs(self)
+            self._transfer_dialogs.export_requested.connect(self.export_requested)
+            self._transfer_dialogs.import_requested.connect(self.import_requested)
+        return self._transfer_dialogs
 
     @Slot()
     def _on_previous(self) -> None:

@@ -13,17 +13,21 @@ from PySide6.QtWidgets import (
     QFormLayout,
     QLabel,
     QPlainTextEdit,
+    QPushButton,
     QScrollArea,
     QVBoxLayout,
     QWidget,
 )
 
 from desktop.domain.engine_config import Backend
+from desktop.domain.generation import ToolSpec
 from desktop.storage.settings import Settings
+from desktop.ui.chat.chat_settings_form import ChatSettingsForm
 from desktop.ui.controls import ChoiceBox, DecimalBox, NumberBox, TickBox
 from desktop.ui.theme import SPACE, TYPE, font_of
 
 _COLUMN_WIDTH = 640
+_FORM_WIDTH = 420
 _CONTROL_WIDTH = 240
 _SETTLE_MILLISECONDS = 400
 
@@ -33,9 +37,14 @@ class SettingsPage(QScrollArea):
 
     Signals:
         settings_changed: the new Settings, a moment after the last change.
+        tool_requested, tool_removed: as of ChatSettingsForm.
+        ask_again_requested: no tool is allowed always any more.
     """
 
     settings_changed = Signal(object)
+    tool_requested = Signal()
+    tool_removed = Signal(str)
+    ask_again_requested = Signal()
 
     def __init__(self, settings: Settings, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -54,10 +63,16 @@ class SettingsPage(QScrollArea):
         self._column.addStretch(1)
         self.setWidget(content)
 
+    def show_tools(self, specs: tuple[ToolSpec, ...], custom: frozenset[str], always_allowed: tuple[str, ...]) -> None:
+        """The tools there are, see ChatSettingsForm, and which never ask."""
+        self._chat.show_tools(specs, custom)
+        self._ask_again.setEnabled(bool(always_allowed))
+
     @Slot()
     def flush(self) -> None:
         """Emit at once what was changed."""
         self._settle.stop()
+        self._chat.flush()
         changed = self._read()
         if changed != self._settings:
             self._settings = changed
@@ -82,7 +97,7 @@ class SettingsPage(QScrollArea):
         return super().eventFilter(watched, event)
 
     def _build(self) -> None:
-        settings, engine, sampling = self._settings, self._settings.engine, self._settings.sampling
+        settings, engine = self._settings, self._settings.engine
         form = self._section("Appearance")
         self._theme = self._choice(
             form,
@@ -148,44 +163,28 @@ class SettingsPage(QScrollArea):
             "video memory, the window ends with it. Normally the engine has a process of its own.",
             explain=True,
         )
-        form = self._section("Replies", "Used from the next message on.")
-        self._temperature = self._decimal(
+        form = self._section("Conversations")
+        self._propose_titles = self._check(
             form,
-            "Temperature",
-            (0.0, 2.0, 0.1),
-            sampling.temperature,
-            "How freely words are chosen. 0 always takes the likeliest, 2 is wild. 0 to 2.",
+            "Let the model propose titles",
+            settings.propose_titles,
+            "After the first reply, and only while the model has nothing else to do.",
         )
-        self._top_p = self._decimal(
-            form,
-            "Top-p",
-            (0.01, 1.0, 0.05),
-            sampling.top_p,
-            "Choose among the likeliest words that together have this probability. 0.01 to 1.",
-        )
-        self._top_k = self._whole(
-            form,
-            "Top-k",
-            (0, 1024, 1),
-            sampling.top_k,
-            "Choose among so many likeliest words. 0 to 1,024, 0 for no limit.",
-            zero="No limit",
-        )
-        self._max_new_tokens = self._whole(
-            form,
-            "Longest reply",
-            (0, 10_000_000, 256),
-            sampling.max_new_tokens or 0,
-            "A reply is cut off after so many tokens. 0 lets it go on until the context is full.",
-            zero="Until the context is full",
-            suffix=" tokens",
-        )
-        self._system_prompt = QPlainTextEdit(settings.system_prompt)
-        self._system_prompt.setFixedHeight(96)
-        self._system_prompt.setTabChangesFocus(True)
-        self._system_prompt.setPlaceholderText("For example: Answer briefly.")
-        self._system_prompt.textChanged.connect(self._on_edited)
-        self._row(form, "System prompt", self._system_prompt, "Told to the model before every conversation.")
+        self._ask_again = QPushButton("Ask again before every tool")
+        self._ask_again.setAccessibleName("Ask again before every tool")
+        self._ask_again.setToolTip("Takes back what was allowed always")
+        self._ask_again.clicked.connect(self.ask_again_requested)
+        form.addRow(self._ask_again)
+        self._section("Replies", "For conversations without settings of their own, from the next message on.")
+        self._chat = ChatSettingsForm(self)
+        self._chat.setMaximumWidth(_FORM_WIDTH)
+        self._chat.settings_changed.connect(self._on_edited)
+        self._chat.tool_requested.connect(self.tool_requested)
+        self._chat.tool_removed.connect(self.tool_removed)
+        for control in self._chat.findChildren(QWidget):
+            control.installEventFilter(self)
+        self._chat.show_settings(settings.chat)
+        self._column.addWidget(self._chat)
 
     def _read(self) -> Settings:
         engine = msgspec.structs.replace(
@@ -197,18 +196,11 @@ class SettingsPage(QScrollArea):
             quant_policy=self._kv_bits.currentData(),
             enable_prefix_caching=self._prefix_caching.isChecked(),
         )
-        sampling = msgspec.structs.replace(
-            self._settings.sampling,
-            temperature=round(self._temperature.value(), 2),
-            top_p=round(self._top_p.value(), 2),
-            top_k=self._top_k.value(),
-            max_new_tokens=self._max_new_tokens.value() or None,
-        )
         return msgspec.structs.replace(
             self._settings,
             engine=engine,
-            sampling=sampling,
-            system_prompt=self._system_prompt.toPlainText(),
+            chat=self._chat.settings,
+            propose_titles=self._propose_titles.isChecked(),
             run_engine_in_window_process=self._in_process.isChecked(),
             theme=self._theme.currentData(),
         )

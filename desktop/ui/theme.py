@@ -274,6 +274,11 @@ QPlainTextEdit[bare="true"], QTextBrowser[bare="true"] {{
 #FailureCard {{ background: {c.panel}; border: 1px solid {c.line}; border-left: 3px solid {c.danger};
     border-radius: {r}px; }}
 #Notice {{ background: {c.panel}; border-bottom: 1px solid {c.line}; border-left: 3px solid {c.danger}; }}
+#ToolCard, #AttachmentChip, #UndoBar {{ background: {c.panel}; border: 1px solid {c.line}; border-radius: {r}px; }}
+#FoldLine {{ color: {c.dim}; padding: 3px 8px 3px 0; }}
+#ChatSettingsPanel {{ background: {c.background}; border-left: 1px solid {c.line}; }}
+#Field {{ background: {c.field}; border: 1px solid {c.line}; border-radius: {r}px; }}
+#Divider {{ background: {c.line}; }}
 #CommandPalette {{ background: {c.field}; border: 1px solid {c.line}; border-radius: 12px; }}
 """
 

@@ -82,6 +82,8 @@ def reply_line(message: Message) -> str:
             parts.append(speed(message.stats.tokens_per_second))
         if message.stats.time_to_first_token:
             parts.append(f"first token {message.stats.time_to_first_token:.2f} s")
+        if message.stats.cached_tokens:
+            parts.append(f"{message.stats.cached_tokens:,} cached")
     return _SEPARATOR.join(parts)
 
 

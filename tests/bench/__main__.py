@@ -41,6 +41,17 @@ FIGURES = (
     Figure("CPU backend ÷ transformers generate(), one stream", "bench_cpu_backend", "one_stream_ratio", ">=", 1.0),
     Figure("8 streams in all ÷ one stream of ours", "bench_cpu_backend", "eight_streams_ratio", ">=", 3.0),
     Figure("cancel: time to the last event", "bench_cancel", "cancel_max_ms", "<=", 100.0, "ms"),
+    Figure(
+        "a 100,000-token reply: cost a token ÷ in one of 1,000", "bench_markdown", "long_to_short_ratio", "<=", 1.25
+    ),
+    Figure("longest GUI-thread stall while it streams", "bench_markdown", "stall_max_ms", "<=", 50.0, "ms"),
+    Figure("the same with a line of 20,000 characters", "bench_markdown", "stall_line_max_ms", "<=", 50.0, "ms"),
+    Figure("10,000 tokens ÷ setMarkdown of all, each frame", "bench_markdown", "browser_ratio", "<=", 0.1),
+    Figure("10,000 messages: first paint", "bench_long_conversation", "first_paint_ms", "<=", 100.0, "ms"),
+    Figure("the same: the window's memory grows by", "bench_long_conversation", "growth_mb", "<=", 30.0, "MB"),
+    Figure("longest stall while the bar is dragged", "bench_long_conversation", "scroll_stall_ms", "<=", 50.0, "ms"),
+    Figure("search in 1,000,000 messages: slowest of 25", "bench_storage", "search_worst_ms", "<=", 50.0, "ms"),
+    Figure("app start with that database ÷ with an empty one", "bench_storage", "start_ratio", "<=", 1.2),
     Figure("gauge at 4 Hz on a busy card: share of a core", "bench_gauge", "gauge_cpu_1_cards_4hz_moving", "<=", 0.01),
 )
 

@@ -98,7 +98,7 @@ async def through_window() -> tuple[float, list[float], int]:
                     done.set()
 
         app.host.status_changed.connect(on_status)
-        app.chats.message_changed.connect(on_message)
+        app.library.message_changed.connect(on_message)
         app.host.reload()
         await ready.wait()
         await asyncio.sleep(0.5)
@@ -110,7 +110,7 @@ async def through_window() -> tuple[float, list[float], int]:
             app.window.new_chat()
             app.window.type_message(f"chat {number}")
             app.window.press_send()
-            conversations.append(app.chats.conversations()[0].id)
+            conversations.append(app.library.conversations()[0].id)
             await asyncio.sleep(0)  # each click is an event of its own
         await done.wait()
         seconds = time.perf_counter() - started

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -16,8 +17,13 @@ from desktop.domain.generation import (
     GenerationFailed,
     GenerationFinished,
     GenerationRequest,
+    ImagePart,
+    ReasoningDelta,
     SamplingParams,
     TextDelta,
+    ToolCall,
+    ToolCalled,
+    ToolSpec,
 )
 from desktop.engine.base import Engine, EngineInfo, LoadProgress
 from desktop.engine.lmdeploy_engine import LMDeployEngine
@@ -179,6 +185,127 @@ async def test_leaving_the_iterator_cancels_the_request(loaded: Loaded) -> None:
     assert (await loaded.engine.statistics()).active_requests == 0
 
 
+async def test_tokens_of_a_prompt_are_counted(loaded: Loaded) -> None:
+    request = loaded.request("counted", "What is the KV cache?", max_new_tokens=3)
+    events = await loaded.run(request)
+    assert isinstance(events[-1], GenerationFinished)
+    counts = await asyncio.gather(*(loaded.engine.count_tokens(request) for _ in range(5)))
+    assert counts == [events[-1].stats.prompt_tokens] * 5
+    longer = loaded.request("longer", "What is the KV cache? " * 50)
+    several = await asyncio.gather(loaded.engine.count_tokens(longer), loaded.engine.count_tokens(request))
+    assert several[0] > 10 * several[1] > 0
+    assert loaded.info.context_length < await loaded.engine.count_tokens(loaded.request("most", "cache " * 5000))
+
+
+async def test_what_the_checkpoint_recommends_is_told(loaded: Loaded) -> None:
+    if loaded.info.device != "script":
+        assert loaded.info.recommended == SamplingParams(temperature=0.0)
+
+
+async def test_nothing_is_cached_where_there_is_no_cache(loaded: Loaded) -> None:
+    for _ in range(2):
+        events = await loaded.run(loaded.request("cached", "What is AWQ?", max_new_tokens=3))
+        assert isinstance(events[-1], GenerationFinished)
+        assert events[-1].stats.cached_tokens == 0
+
+
+async def test_a_model_of_text_refuses_pictures(loaded: Loaded) -> None:
+    assert not loaded.info.reads_images
+    message = ChatMessage("user", "What is this?", images=(ImagePart(b"\x89PNG", "image/png"),))
+    request = GenerationRequest(request_id="picture", messages=(message,))
+    (event,) = await loaded.run(request)
+    assert isinstance(event, GenerationFailed)
+    assert event.failure.code is FailureCode.REQUEST_INVALID
+    assert "reads only text" in event.failure.message
+    assert await loaded.engine.count_tokens(request) > 0
+
+
+async def test_tools_and_their_results_are_taken(loaded: Loaded) -> None:
+    tool = ToolSpec(name="calc", description="", parameters={"type": "object", "properties": {}})
+    call = ToolCall(id="c1", name="calc", arguments="{")
+    messages = (
+        ChatMessage("user", "What is 1 + 1?"),
+        ChatMessage("assistant", "", reasoning="hm", tool_calls=(call,)),
+        ChatMessage("tool", "2", tool_call_id="c1"),
+    )
+    params = SamplingParams(temperature=0.0, max_new_tokens=20)
+    events = await loaded.run(
+        GenerationRequest(request_id="result", messages=messages, tools=(tool,), params=params, thinking=False)
+    )
+    assert isinstance(events[-1], GenerationFinished)
+    if loaded.info.device == "script":
+        assert text_of(events) == "The tool said: 2"
+
+
+SCHEMA = {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
+
+
+@pytest.mark.parametrize("temperature", [0.0, 2.0])
+async def test_a_reply_obeys_a_json_schema(loaded: Loaded, temperature: float) -> None:
+    request = loaded.request("schema", "Give me a number.", temperature=temperature, seed=3)
+    events = await loaded.run(msgspec.structs.replace(request, json_schema=json.dumps(SCHEMA)))
+    assert isinstance(events[-1], GenerationFinished)
+    if loaded.info.device != "script":
+        assert events[-1].reason is FinishReason.STOP
+        assert json.loads(text_of(events))["n"] in (1, 2)
+
+
+async def test_text_that_cannot_be_sent_is_refused(loaded: Loaded) -> None:
+    request = loaded.request("half", "a \ud800 b")
+    events = await loaded.run(request)
+    if loaded.info.device == "script" and len(events) > 1:
+        return  # a script in this process never looks at the text
+    (event,) = events
+    assert isinstance(event, GenerationFailed)
+    with pytest.raises(TurbodeskError) as caught:
+        await loaded.engine.count_tokens(request)
+    assert caught.value.failure.code is FailureCode.REQUEST_INVALID
+
+
+THOUGHTFUL = Script(
+    reasoning="One and one",
+    reply="I compute.",
+    tool_calls=(
+        ToolCall(id="c1", name="calc", arguments='{"x": 1}'),
+        ToolCall(id="c2", name="calc", arguments="{"),
+    ),
+)
+
+
+@pytest.mark.parametrize("where", ["here", "in a child"])
+async def test_reasoning_text_and_calls_come_in_order(where: str) -> None:
+    variable = {"TURBODESK_SCRIPT": msgspec.json.encode(THOUGHTFUL).decode()}
+    engine: Engine = ScriptedEngine(THOUGHTFUL) if where == "here" else ProcessEngine("scripted", variable)
+    info = await engine.load("script", EngineConfig(), lambda progress: None)
+    assert (info.thinks, info.calls_tools) == (True, True)
+    asked = GenerationRequest(
+        request_id="all",
+        messages=(ChatMessage("user", "1 + 1?"),),
+        tools=(ToolSpec(name="calc", description="", parameters={}),),
+    )
+    *events, last = [event async for event in engine.generate(asked)]
+    kinds = [type(event) for event in events]
+    assert kinds == sorted(kinds, key=[ReasoningDelta, TextDelta, ToolCalled].index)
+    assert "".join(event.text for event in events if isinstance(event, ReasoningDelta)) == THOUGHTFUL.reasoning
+    assert text_of(events) == THOUGHTFUL.reply
+    assert tuple(event.call for event in events if isinstance(event, ToolCalled)) == THOUGHTFUL.tool_calls
+    assert isinstance(last, GenerationFinished)
+    assert last.reason is FinishReason.TOOL_CALLS
+
+    cut = ChatMessage("assistant", "", reasoning="One and")
+    goes_on = msgspec.structs.replace(asked, messages=(*asked.messages, cut))
+    events = [event async for event in engine.generate(goes_on)]
+    assert "".join(event.text for event in events if isinstance(event, ReasoningDelta)) == " one"
+
+    for plain in (msgspec.structs.replace(asked, tools=()), msgspec.structs.replace(asked, tools=(), thinking=False)):
+        *events, last = [event async for event in engine.generate(plain)]
+        assert any(isinstance(event, ReasoningDelta) for event in events) == (plain.thinking is not False)
+        assert text_of(events) == THOUGHTFUL.reply
+        assert isinstance(last, GenerationFinished)
+        assert last.reason is FinishReason.STOP
+    await engine.close()
+
+
 @pytest.mark.parametrize("bad", [{"temperature": 9.0}, {"top_p": 0.0}, {"max_new_tokens": 0}])
 async def test_bad_parameters_fail_the_request_alone(loaded: Loaded, bad: dict[str, float]) -> None:
     (event,) = await loaded.run(loaded.request("bad", "Hello", **bad))
@@ -211,6 +338,9 @@ async def test_before_a_load_requests_fail_and_statistics_raise(kind: str) -> No
     assert event.failure.code is FailureCode.ENGINE_NOT_READY
     with pytest.raises(TurbodeskError):
         await engine.statistics()
+    with pytest.raises(TurbodeskError) as caught:
+        await engine.count_tokens(request)
+    assert caught.value.failure.code is FailureCode.ENGINE_NOT_READY
     await engine.close()
     assert await engine.wait_stopped() is None
 

@@ -221,7 +221,7 @@ async def test_a_prompt_that_cannot_fit_is_refused(backend: CpuBackend, length: 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"response_format": {"type": "json_object"}}, {"output_last_hidden_state": "all"}, {"multimodal": [{}]}],
+    [{"response_format": {"type": "no such"}}, {"output_last_hidden_state": "all"}, {"multimodal": [{}]}],
     ids=str,
 )
 async def test_what_is_not_there_is_refused(backend: CpuBackend, changes: dict[str, Any]) -> None:
@@ -232,6 +232,14 @@ async def test_what_is_not_there_is_refused(backend: CpuBackend, changes: dict[s
         async for output in backend.create_instance().async_stream_infer(0, [5], gen_config=config, multimodal=pictures)
     ]
     assert [output.status for output in outputs] == [ResponseType.NOT_SUPPORTED]
+
+
+async def test_a_grammar_that_no_token_fits_fails_its_request_alone(backend: CpuBackend) -> None:
+    # The folder has no tokenizer, so no token stands for any text.
+    tokens, last = await run(backend, [5] * 4, response_format={"type": "json_object"})
+    assert (tokens, last.status) == ([], ResponseType.INTERNAL_ENGINE_ERROR)
+    tokens, last = await run(backend, [5] * 4, max_new_tokens=3)
+    assert (len(tokens), last.status) == (3, ResponseType.FINISH)
 
 
 async def test_an_unknown_token_fails_its_own_request_only(backend: CpuBackend, reference: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import FailureCode, TurbodeskError
 from desktop.domain.generation import SamplingParams
-from desktop.engine import lmdeploy_engine
+from desktop.engine import lmdeploy_config, lmdeploy_engine, lmdeploy_failures
 from desktop.storage.paths import demo_checkpoint
 
 FULL = EngineConfig(
@@ -35,7 +35,7 @@ OURS = {"backend", "trust_remote_code"}
 
 
 def test_every_setting_reaches_turbomind() -> None:
-    given: Any = lmdeploy_engine._backend_config(Backend.TURBOMIND, FULL)
+    given: Any = lmdeploy_config.backend_config(Backend.TURBOMIND, FULL)
     for name in set(FULL.__struct_fields__) - OURS:
         value = getattr(FULL, name)
         assert getattr(given, name) == (list(value) if isinstance(value, tuple) else value), name
@@ -44,7 +44,7 @@ def test_every_setting_reaches_turbomind() -> None:
 
 def test_the_pytorch_engine_gets_what_it_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    given: Any = lmdeploy_engine._backend_config(Backend.PYTORCH, FULL)
+    given: Any = lmdeploy_config.backend_config(Backend.PYTORCH, FULL)
     assert given.block_size == 128
     assert given.quant_policy == 4
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,3"
@@ -52,15 +52,15 @@ def test_the_pytorch_engine_gets_what_it_knows(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("backend", [Backend.PYTORCH, Backend.CPU])
 def test_an_architecture_nobody_runs_is_named(backend: Backend) -> None:
-    lmdeploy_engine._check_architecture(backend, "Qwen3ForCausalLM", EngineConfig())
+    lmdeploy_config.check_architecture(backend, "Qwen3ForCausalLM", EngineConfig())
     with pytest.raises(TurbodeskError) as caught:
-        lmdeploy_engine._check_architecture(backend, "UnheardOfForCausalLM", EngineConfig())
+        lmdeploy_config.check_architecture(backend, "UnheardOfForCausalLM", EngineConfig())
     assert caught.value.failure.code is FailureCode.ARCHITECTURE_UNSUPPORTED
     assert "UnheardOfForCausalLM" in caught.value.failure.message
 
 
 def test_temperature_zero_is_greedy_and_the_rest_is_passed_on() -> None:
-    assert lmdeploy_engine._generation_config(SamplingParams(temperature=0.0)).do_sample is False
+    assert lmdeploy_config.generation_config(SamplingParams(temperature=0.0)).do_sample is False
     params = SamplingParams(
         max_new_tokens=9,
         temperature=0.5,
@@ -71,7 +71,7 @@ def test_temperature_zero_is_greedy_and_the_rest_is_passed_on() -> None:
         seed=11,
         stop=("end",),
     )
-    given: Any = lmdeploy_engine._generation_config(params)
+    given: Any = lmdeploy_config.generation_config(params)
     assert given.do_sample is True
     assert given.random_seed == 11
     assert given.stop_words == ["end"]
@@ -86,8 +86,8 @@ def test_errors_of_a_load_are_sorted_by_their_words() -> None:
         "something else": FailureCode.LOAD_FAILED,
     }
     for words, code in sorted_by.items():
-        assert lmdeploy_engine._load_failure(RuntimeError(words)).code is code
-    assert lmdeploy_engine._load_failure(MemoryError()).code is FailureCode.HOST_MEMORY_EXHAUSTED
+        assert lmdeploy_failures.load_failure(RuntimeError(words)).code is code
+    assert lmdeploy_failures.load_failure(MemoryError()).code is FailureCode.HOST_MEMORY_EXHAUSTED
 
 
 async def test_a_broken_tokenizer_is_named(tmp_path: Path) -> None:

@@ -286,3 +286,23 @@ async def test_a_flood_of_log_lines_is_thinned_out() -> None:
     assert len(lines) < 5 * process_engine.LOG_LINES_A_SECOND
     assert engine.log[-1] == "end"
     assert engine.log[-2] == "line 19999"
+
+
+async def test_counts_that_are_open_end_with_the_child() -> None:
+    engine = scripted(tokens=10, block_after=0)
+    await load(engine)
+    replying = asyncio.create_task(run(engine))
+    await asyncio.sleep(0.3)  # the child stands still now, and answers nothing
+    counting = [asyncio.create_task(engine.count_tokens(REQUEST)) for _ in range(3)]
+    counting[0].cancel()
+    await asyncio.sleep(0)
+    assert engine.pid is not None
+    os.killpg(engine.pid, signal.SIGKILL)
+    for count in counting[1:]:
+        with pytest.raises(TurbodeskError) as caught:
+            await count
+        assert caught.value.failure.code is FailureCode.ENGINE_NOT_READY
+    assert isinstance((await replying)[-1], GenerationFailed)
+    with pytest.raises(TurbodeskError):
+        await engine.count_tokens(REQUEST)
+    await engine.close()

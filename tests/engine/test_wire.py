@@ -8,7 +8,18 @@ from hypothesis import strategies as st
 
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import FailureCode, failure
-from desktop.domain.generation import ChatMessage, GenerationFailed, GenerationRequest, SamplingParams, TextDelta
+from desktop.domain.generation import (
+    ChatMessage,
+    GenerationFailed,
+    GenerationRequest,
+    ImagePart,
+    ReasoningDelta,
+    SamplingParams,
+    TextDelta,
+    ToolCall,
+    ToolCalled,
+    ToolSpec,
+)
 from desktop.engine import wire
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
@@ -34,6 +45,51 @@ def decode(data: bytes, *, side: str) -> list[object]:
 def test_events_survive(events: list[TextDelta]) -> None:
     events = [*events, GenerationFailed("r", failure(FailureCode.REQUEST_FAILED, reason="x", detail="y"))]
     assert decode(b"".join(map(wire.encode, events)), side="from child") == events
+
+
+@given(TEXT, TEXT, st.integers(0, 2**31))
+def test_what_a_rich_reply_tells_survives(text: str, arguments: str, number: int) -> None:
+    call = ToolCall(id="c", name=text, arguments=arguments)
+    refused = failure(FailureCode.REQUEST_INVALID, reason=text)
+    messages = [
+        ReasoningDelta("r", text, number),
+        ToolCalled("r", call),
+        wire.TokensCounted(number, 7),
+        wire.TokensCounted(number, failure=refused),
+    ]
+    assert decode(b"".join(map(wire.encode, messages)), side="from child") == messages
+
+
+@given(TEXT, st.binary(max_size=50))
+def test_what_a_rich_request_asks_survives(text: str, picture: bytes) -> None:
+    call = ToolCall(id="c", name="calc", arguments=text)
+    schema = {"type": "object", "properties": {text: {"type": ["string", "null"], "maximum": 1.5}}}
+    request = GenerationRequest(
+        request_id="r",
+        messages=(
+            ChatMessage("user", text, images=(ImagePart(picture, "image/png"),)),
+            ChatMessage("assistant", "", reasoning=text, tool_calls=(call,)),
+            ChatMessage("tool", text, tool_call_id="c"),
+        ),
+        tools=(ToolSpec(name="calc", description=text, parameters=schema),),
+        json_schema="{}",
+        thinking=False,
+    )
+    messages = [wire.Generate(request), wire.CountTokens(3, request)]
+    assert decode(b"".join(map(wire.encode, messages)), side="to child") == messages
+
+
+def test_what_cannot_be_sent_is_a_value_error() -> None:
+    deep: dict[str, object] = {}
+    for _ in range(100_000):
+        deep = {"a": deep}
+    for schema in ({"maximum": 2**70}, deep, {"x": object()}):
+        tool = ToolSpec(name="t", description="", parameters=schema)
+        with pytest.raises(ValueError):
+            wire.encode(wire.Generate(GenerationRequest(request_id="r", messages=(), tools=(tool,))))
+    half = GenerationRequest(request_id="r", messages=(ChatMessage("user", "\ud800"),))
+    with pytest.raises(ValueError, match="surrogate"):
+        wire.encode(wire.Generate(half))
 
 
 @given(TEXT, st.integers(0, 2**62))

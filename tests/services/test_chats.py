@@ -1,109 +1,17 @@
 """Conversations as they live: real store, real worker thread, scripted engine."""
 
-import json
 import os
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from pytestqt.qtbot import QtBot
 
-from desktop.domain.conversation import Conversation, Message, MessageState
+from desktop.domain.conversation import ChatSettings, Conversation, MessageState
 from desktop.domain.errors import FailureCode
 from desktop.domain.generation import FinishReason
-from desktop.engine.base import Engine
-from desktop.engine.process_engine import ProcessEngine
-from desktop.engine.scripted_engine import Script, ScriptedEngine
-from desktop.services.chats import Chats
-from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState
-from desktop.services.store_writer import StoreWriter
-from desktop.storage.checkpoint_reader import read_checkpoint
 from desktop.storage.conversations import ConversationStore
-from desktop.storage.paths import demo_checkpoint
-
-DEMO = str(demo_checkpoint())
-
-
-class Desk:
-    """What app.py builds, without the window. script: how the next engine that is loaded plays."""
-
-    def __init__(self, folder: Path, qtbot: QtBot, in_child: bool = False) -> None:
-        self.qtbot = qtbot
-        self.path = folder / "conversations.db"
-        self.script: dict[str, object] = {"tokens": 20}
-        self.in_child = in_child
-        self.store = ConversationStore(self.path)
-        self.store.recover()
-        self.writer = StoreWriter(lambda: ConversationStore(self.path))
-        self.host = EngineHost(self._make_engine, read_checkpoint)
-        self.chats = Chats(self.store, self.writer, self.host)
-        self.ends: list[Message] = []
-        self.shown: dict[int, str] = {}
-        self.chats.message_changed.connect(self._on_message_changed)
-        self.chats.text_appended.connect(self._on_text_appended)
-
-    def _make_engine(self, on_log: Callable[[str], None]) -> Engine:
-        if self.in_child:
-            return ProcessEngine("scripted", {"TURBODESK_SCRIPT": json.dumps(self.script)}, on_log)
-        return ScriptedEngine(Script(**self.script))
-
-    def _on_message_changed(self, message: Message) -> None:
-        if message.role == "assistant" and message.state is not MessageState.STREAMING:
-            self.ends.append(message)
-
-    def _on_text_appended(self, message_id: int, text: str) -> None:
-        self.shown[message_id] = self.shown.get(message_id, "") + text
-
-    def load(self, **script: object) -> None:
-        self.script = script or self.script
-        self.host.load(DEMO)
-        self.until(lambda: self.host.is_ready)
-
-    def until(self, condition: Callable[[], bool]) -> None:
-        self.qtbot.waitUntil(condition, timeout=10_000)
-
-    def saved(self, conversation_id: int) -> list[Message]:
-        """What another reader finds on disk once everything posted so far is written."""
-        done: list[bool] = []
-        self.writer.post(lambda store: done.append(True))
-        self.until(lambda: bool(done))
-        reader = ConversationStore(self.path)
-        try:
-            return list(reader.messages(conversation_id).values())
-        finally:
-            reader.close()
-
-    def close(self) -> None:
-        self.chats.close()
-        with self.qtbot.waitSignal(self.host.stopped, timeout=10_000):
-            self.host.shutdown()
-        assert self.host.wait(5000)
-        assert self.writer.close(5)
-        self.store.close()
-
-
-@pytest.fixture
-def make_desk(tmp_path: Path, qtbot: QtBot) -> Iterator[Callable[..., Desk]]:
-    desks: list[Desk] = []
-
-    def make(**options: bool) -> Desk:
-        desks.append(Desk(tmp_path, qtbot, **options))
-        return desks[-1]
-
-    yield make
-    for desk in desks:
-        desk.close()
-
-
-@pytest.fixture
-def desk(make_desk: Callable[..., Desk]) -> Desk:
-    return make_desk()
-
-
-def words(count: int) -> str:
-    return "".join(f"token{i} " for i in range(count))
+from tests.services.conftest import DEMO, Desk, words
 
 
 def test_a_message_and_its_reply(desk: Desk) -> None:
@@ -120,7 +28,7 @@ def test_a_message_and_its_reply(desk: Desk) -> None:
     assert reply.stats is not None
     assert reply.stats.completion_tokens == 20
     assert desk.shown[reply.id] == reply.content
-    assert desk.chats.conversation(conversation).title == "What is the KV cache?"
+    assert desk.library.conversation(conversation).title == "What is the KV cache?"
     assert desk.saved(conversation) == [question, reply]
     assert not desk.chats.is_generating(conversation)
 
@@ -130,17 +38,17 @@ def test_everything_is_there_again_after_a_restart(make_desk: Callable[..., Desk
     first.load()
     conversation = first.chats.send(None, "one")
     first.until(lambda: bool(first.ends))
-    first.chats.rename(conversation, "  a   title ")
+    first.library.rename(conversation, "  a   title ")
     before = first.chats.messages(conversation)
     first.close()
     second = make_desk()
-    assert [c.title for c in second.chats.conversations()] == ["a title"]
+    assert [c.title for c in second.library.conversations()] == ["a title"]
     assert second.chats.messages(conversation) == before
     second.load()
     second.chats.send(conversation, "two")
     second.until(lambda: bool(second.ends))
     assert [m.content for m in second.chats.messages(conversation) if m.role == "user"] == ["one", "two"]
-    first.chats, first.close = second.chats, lambda: None  # type: ignore[method-assign]
+    first.close = lambda: None  # type: ignore[method-assign]
 
 
 def test_the_prompt_is_the_whole_branch_with_the_system_prompt(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +56,7 @@ def test_the_prompt_is_the_whole_branch_with_the_system_prompt(desk: Desk, monke
     generate = desk.host.generate
     monkeypatch.setattr(desk.host, "generate", lambda request: (sent.append(request), generate(request)))
     desk.load(tokens=2)
-    desk.chats.system_prompt = "Be brief."
+    desk.chats.defaults = ChatSettings(system_prompt="Be brief.")
     conversation = desk.chats.send(None, "one")
     desk.until(lambda: len(desk.ends) == 1)
     desk.chats.send(conversation, "two")
@@ -292,24 +200,24 @@ def test_delete_stops_and_no_late_event_finds_anything(desk: Desk) -> None:
     gone, kept = desk.chats.send(None, "gone"), desk.chats.send(None, "kept")
     desk.until(lambda: len(desk.shown) == 2)
     removed: list[int] = []
-    desk.chats.conversation_removed.connect(removed.append)
-    desk.chats.delete(gone)
+    desk.library.conversation_removed.connect(removed.append)
+    desk.chats.trash(gone)
     desk.until(lambda: bool(desk.ends))
     assert removed == [gone]
-    assert [c.id for c in desk.chats.conversations()] == [kept]
+    assert [c.id for c in desk.library.conversations()] == [kept]
     assert desk.chats.messages(kept)[-1].content == words(2000)
-    assert desk.saved(gone) == []
+    assert desk.saved(gone)[-1].state is MessageState.STOPPED
 
 
 def test_the_list_is_ordered_by_last_use_and_tells_its_changes(desk: Desk) -> None:
     desk.load(tokens=1)
     added: list[Conversation] = []
-    desk.chats.conversation_added.connect(added.append)
+    desk.library.conversation_added.connect(added.append)
     first, second = desk.chats.send(None, "first"), desk.chats.send(None, "second")
     desk.until(lambda: len(desk.ends) == 2)
-    assert [c.id for c in desk.chats.conversations()] == [second, first]
+    assert [c.id for c in desk.library.conversations()] == [second, first]
     desk.chats.send(first, "again")
-    assert [c.id for c in desk.chats.conversations()] == [first, second]
+    assert [c.id for c in desk.library.conversations()] == [first, second]
     assert [c.id for c in added] == [first, second]
     desk.until(lambda: len(desk.ends) == 3)
 
@@ -322,3 +230,13 @@ def test_hostile_text_survives_the_way_to_the_engine_and_to_disk(make_desk: Call
     desk.until(lambda: bool(desk.ends))
     assert desk.saved(conversation)[0].content == text
     assert desk.ends[0].state is MessageState.COMPLETE
+
+
+def test_a_message_sent_in_the_moment_of_another_load_waits_for_it(desk: Desk) -> None:
+    desk.load(tokens=3)
+    for _ in range(20):
+        desk.host.reload()
+        conversation = desk.chats.send(None, "now")  # the host still believes that the model is there
+        desk.until(lambda: desk.chats.generating_count == 0)
+        assert desk.chats.messages(conversation)[-1].failure is None
+        desk.until(lambda: desk.host.is_ready)

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from desktop.domain.conversation import Message, MessageState, branch
 from desktop.domain.errors import FailureCode, TurbodeskError, failure
 from desktop.domain.generation import FinishReason, GenerationStats
-from desktop.storage import conversations
 from desktop.storage.conversations import ConversationStore
 from tests.storage.chaos_kill_writer import kill_writer
 from tests.storage.writing import new_conversation, new_message
@@ -382,8 +381,3 @@ def test_a_killed_writer_leaves_a_whole_database(tmp_path: Path) -> None:
     report = kill_writer(3, tmp_path, seed=1)
     assert report.rounds == 3
     assert report.most_missing_s <= 0.5
-
-
-def test_migrations_are_only_ever_added() -> None:
-    """Version 1 is on people's disks: change the schema by a new step."""
-    assert len(conversations.MIGRATIONS) >= 1

@@ -11,8 +11,9 @@ import pytest
 
 from desktop.domain.errors import FailureCode, TurbodeskError
 from desktop.storage import database
-from desktop.storage.conversations import MIGRATIONS, ConversationStore
+from desktop.storage.conversations import ConversationStore
 from desktop.storage.database import open_database, transaction
+from desktop.storage.schema import MIGRATIONS
 from tests.storage.writing import new_conversation, new_message
 
 STEP_1 = ("CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT)",)

@@ -13,17 +13,23 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from desktop.domain.conversation import ChatSettings
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import FailureCode, TurbodeskError
-from desktop.domain.generation import SamplingParams
+from desktop.domain.generation import SamplingParams, ToolSpec
 from desktop.storage import settings as settings_module
 from desktop.storage.settings import Settings, SettingsStore
 
 CHANGED = Settings(
     checkpoint="/models/名\udcff",
     engine=EngineConfig(backend=Backend.CPU, devices=(0,), session_len=2048, quant_policy=8, hf_overrides={"a": [1]}),
-    sampling=SamplingParams(temperature=0.0, seed=2**62, stop=("</s>", "停")),
-    system_prompt="Be brief.\x00\n",
+    chat=ChatSettings(
+        system_prompt="Be brief.\x00\n",
+        params=SamplingParams(temperature=0.0, seed=2**62, stop=("</s>", "停")),
+        tools=("calculator",),
+    ),
+    presets={"Für Code": ChatSettings(preset="Für Code", thinking=True)},
+    tools=(ToolSpec(name="weather", description="", parameters={"type": "object"}),),
     run_engine_in_window_process=True,
     theme="dark",
     geometry="AdnQywAD",
@@ -53,13 +59,15 @@ def test_what_is_saved_comes_back(path: Path) -> None:
     assert store.load() == (CHANGED, "")
     assert [entry.name for entry in path.parent.iterdir()] == ["settings.json"]
     assert stat.S_IMODE(path.parent.stat().st_mode) & 0o077 == 0
-    assert json.loads(path.read_text())["version"] == 1
+    assert json.loads(path.read_text())["version"] == 2
 
 
 @hypothesis_settings(deadline=None, max_examples=50)
 @given(text=st.text(st.characters(exclude_categories=())), temperature=st.floats(allow_nan=False))
 def test_any_text_and_number_comes_back(text: str, temperature: float) -> None:
-    saved = Settings(system_prompt=text, checkpoint=text, sampling=SamplingParams(temperature=temperature))
+    saved = Settings(
+        checkpoint=text, chat=ChatSettings(system_prompt=text, params=SamplingParams(temperature=temperature))
+    )
     with tempfile.TemporaryDirectory() as folder:
         store = SettingsStore(Path(folder) / "settings.json")
         store.save(saved)
@@ -109,15 +117,25 @@ def test_an_older_file_is_lifted_step_by_step(path: Path, monkeypatch: pytest.Mo
         return {**raw, "prompt": raw["preamble"].upper()}
 
     def to_3(raw: dict[str, Any]) -> dict[str, Any]:
-        return {**raw, "system_prompt": raw["prompt"] + "!"}
+        return {**raw, "checkpoint": raw["prompt"] + "!"}
 
     path.parent.mkdir()
     path.write_text('{"version": 1, "preamble": "hello"}')
     monkeypatch.setattr(settings_module, "VERSION", 3)
     monkeypatch.setattr(settings_module, "_MIGRATIONS", {1: to_2, 2: to_3})
-    assert SettingsStore(path).load() == (Settings(version=3, system_prompt="HELLO!"), "")
+    assert SettingsStore(path).load() == (Settings(version=3, checkpoint="HELLO!"), "")
     path.write_text('{"version": 2}')
     assert SettingsStore(path).load()[0] == Settings(), "a step that finds no sense in the file means damage"
+
+
+def test_the_sampling_of_version_1_becomes_that_of_all_conversations(path: Path) -> None:
+    path.parent.mkdir()
+    path.write_text('{"version": 1, "sampling": {"temperature": 0.2}, "system_prompt": "Be brief.", "theme": "dark"}')
+    params = SamplingParams(temperature=0.2)
+    chat = ChatSettings(system_prompt="Be brief.", params=params, as_recommended=False)
+    assert SettingsStore(path).load() == (Settings(chat=chat, theme="dark"), "")
+    path.write_text('{"version": 1, "sampling": {"temperature": 0.7, "top_p": 0.95, "top_k": 40}}')
+    assert SettingsStore(path).load() == (Settings(), ""), "what was never changed follows the model's own"
 
 
 def test_a_newer_file_is_used_as_far_as_it_is_known_and_copied(path: Path) -> None:
@@ -163,6 +181,6 @@ def test_a_disk_that_is_really_full(small_disk: Path) -> None:
     path = small_disk / "settings.json"
     store = SettingsStore(path)
     store.save(CHANGED)
-    assert save_code(path, Settings(system_prompt="x" * 300_000)) is FailureCode.DISK_FULL
+    assert save_code(path, Settings(checkpoint="x" * 300_000)) is FailureCode.DISK_FULL
     assert store.load() == (CHANGED, "")
     assert [entry.name for entry in small_disk.iterdir()] == ["settings.json"], "no half of a file stays"

@@ -15,6 +15,7 @@ from desktop.engine.scripted_engine import Script, ScriptedEngine
 from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState
+from desktop.services.library import Library
 from desktop.services.notices import Notices
 from desktop.services.store_writer import StoreWriter
 from desktop.storage.conversations import ConversationStore
@@ -98,12 +99,16 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Desk]:
     writer = StoreWriter(lambda: ConversationStore(path))
     host = EngineHost(lambda on_log: ScriptedEngine(made.script), read_checkpoint)
     host.set_default(DEMO)
-    chats = Chats(store, writer, host)
+    library = Library(store, writer)
+    chats = Chats(library, host)
     notices = Notices()
     window = MainWindow(host, chats, notices, QWidget(), Settings(), DEMO)
 
     def apply(settings: Settings) -> None:
         host.set_config(settings.engine)
+        chats.defaults = settings.chat
+        chats.tools.custom = settings.tools
+        chats.tools.always_allowed = frozenset(settings.always_allowed_tools)
 
     window.settings_changed.connect(apply)
     made = Desk(window, host, chats, notices, qtbot)

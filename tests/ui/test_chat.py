@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QAccessible, QGuiApplication, QInputMethodEvent, QTextTable
-from PySide6.QtWidgets import QApplication, QMessageBox, QPushButton
+from PySide6.QtGui import QAccessible, QGuiApplication, QInputMethodEvent
+from PySide6.QtWidgets import QApplication, QPushButton
 
 from desktop.domain.conversation import MessageState
 from desktop.domain.errors import Action, FailureCode, failure
 from desktop.engine.scripted_engine import Script
 from desktop.services.engine_status import EngineState
-from desktop.ui.chat.conversation_view import PAGE
-from desktop.ui.chat.markdown_view import MarkdownView
 from desktop.ui.chat.message_view import MessageView
-from desktop.ui.chat.plain_text_view import PlainTextView
 from desktop.ui.chat.reply_view import ReplyView
 from desktop.ui.failure_card import FailureCard
 from tests.ui.conftest import DEMO, OTHER, Desk
@@ -34,34 +31,37 @@ def card(desk: Desk) -> FailureCard:
 
 
 def in_order(desk: Desk) -> list[MessageView]:
-    column = desk.window.chat_page.view._column
-    widgets = [item.widget() for item in map(column.itemAt, range(column.count())) if item is not None]
-    return [widget for widget in widgets if isinstance(widget, MessageView)]
+    return sorted(desk.window.chat_page.view._views.values(), key=MessageView.y)
 
 
 def cards(desk: Desk) -> list[FailureCard]:
     return [c for c in desk.window.chat_page.findChildren(FailureCard) if c.isVisible()]
 
 
-def test_a_reply_is_plain_while_it_is_written_and_markdown_after(desk: Desk) -> None:
+def test_a_reply_is_formatted_while_it_is_written(desk: Desk) -> None:
     desk.load(Script(reply=MARKDOWN, tokens_per_second=15))
     desk.ask("What?")
     assert desk.window.chat_page.composer.text == ""
-    desk.until(lambda: isinstance(last_reply(desk)._text, PlainTextView) and "**bold**" in written(desk))
+    desk.until(lambda: "**bold**" in written(desk))
     assert desk.window.chat_page.composer.button.text() == "Stop"
     desk.idle()
-    view = last_reply(desk)._text
-    assert isinstance(view, MarkdownView)
-    assert "Some bold words." in view.toPlainText()
-    assert any(isinstance(frame, QTextTable) for frame in view.document().rootFrame().childFrames())
-    assert "tokens" in last_reply(desk)._status.text()
-    assert "tok/s" in last_reply(desk)._status.text()
+    body = last_reply(desk)._body
+    assert body is not None
+    assert body.text == MARKDOWN
+    body.select_all()
+    assert body.selected_markdown().strip() == MARKDOWN.strip()
+    assert "tokens" in status(desk)
+    assert "tok/s" in status(desk)
     assert desk.window.chat_page.composer.button.text() == "Send"
 
 
+def status(desk: Desk) -> str:
+    return last_reply(desk)._footer._status.text()
+
+
 def written(desk: Desk) -> str:
-    text = last_reply(desk)._text
-    return text.toPlainText() if text is not None else ""
+    body = last_reply(desk)._body
+    return body.text if body is not None else ""
 
 
 def test_shift_enter_makes_a_line_and_white_space_is_not_sent(desk: Desk) -> None:
@@ -71,11 +71,11 @@ def test_shift_enter_makes_a_line_and_white_space_is_not_sent(desk: Desk) -> Non
     desk.bot.keyClicks(edit, "one")
     desk.bot.keyClick(edit, "\r", Qt.KeyboardModifier.ShiftModifier)
     desk.bot.keyClicks(edit, "two")
-    assert desk.chats.conversations() == []
+    assert desk.chats.library.conversations() == []
     assert edit.toPlainText() == "one\ntwo"
     desk.bot.keyClick(edit, "\r")
     desk.idle()
-    assert desk.chats.messages(desk.chats.conversations()[0].id)[0].content == "one\ntwo"
+    assert desk.chats.messages(desk.chats.library.conversations()[0].id)[0].content == "one\ntwo"
 
 
 def test_enter_belongs_to_the_input_method_while_a_word_is_composed(desk: Desk) -> None:
@@ -84,12 +84,12 @@ def test_enter_belongs_to_the_input_method_while_a_word_is_composed(desk: Desk) 
     desk.bot.keyClicks(edit, "a")
     QApplication.sendEvent(edit, QInputMethodEvent("ni", []))
     desk.bot.keyClick(edit, "\r")
-    assert desk.chats.conversations() == []
+    assert desk.chats.library.conversations() == []
     done = QInputMethodEvent("", [])
     done.setCommitString("你")
     QApplication.sendEvent(edit, done)
     desk.bot.keyClick(edit, "\r")
-    assert len(desk.chats.conversations()) == 1
+    assert len(desk.chats.library.conversations()) == 1
 
 
 def test_escape_stops_and_the_reply_can_go_on(desk: Desk) -> None:
@@ -99,7 +99,7 @@ def test_escape_stops_and_the_reply_can_go_on(desk: Desk) -> None:
     desk.bot.keyClick(desk.window, Qt.Key.Key_Escape)
     desk.idle()
     assert last_reply(desk).message.state is MessageState.STOPPED
-    assert last_reply(desk)._status.text().startswith("stopped · ")
+    assert status(desk).startswith("stopped · ")
     assert last_reply(desk)._go_on.isVisible()
     desk.load(Script(reply=" and the end"))
     last_reply(desk)._go_on.click()
@@ -142,7 +142,7 @@ def test_sending_without_a_model_loads_it_with_the_settings_of_now(desk: Desk) -
     desk.window.settings_page.flush()
     desk.ask("Anyone?")
     desk.until(lambda: desk.chats.generating_count == 1)
-    desk.until(lambda: last_reply(desk)._status.text() == "waiting for the model")
+    desk.until(lambda: status(desk) == "waiting for the model")
     desk.idle()
     assert written(desk) == "here"
     assert desk.host.status.config.max_batch_size == 3
@@ -213,36 +213,40 @@ def test_the_empty_page_says_how_the_model_is(desk: Desk) -> None:
     assert not any(button.isVisible() for button in empty._examples)
 
 
-def test_deleting_asks_first_and_leaves_an_empty_page(desk: Desk) -> None:
+def test_a_deletion_leaves_an_empty_page_and_can_be_undone(desk: Desk) -> None:
     desk.load(Script(tokens=1_000, tokens_per_second=100))
     desk.ask("to be deleted")
+    desk.until(lambda: "token3" in written(desk))
     page = desk.window.chat_page
+    deleted = page.current
     page.panel.delete_current()
-    dialog = page.panel.findChild(QMessageBox)
-    assert dialog is not None
-    next(b for b in dialog.buttons() if b.text() == "Delete").click()
-    assert desk.chats.conversations() == []
+    assert desk.chats.library.conversations() == []
     assert page.current is None
     assert page.empty.isVisible()
-    assert desk.chats.generating_count == 0
+    desk.idle()
+    assert page.panel._undo.isVisible()
+    page.panel._undo.click()
+    assert page.current == deleted
+    assert last_reply(desk).message.state is MessageState.STOPPED
+    assert "token3" in written(desk)
+    assert not page.panel._undo_bar.isVisible()
 
 
 def test_a_long_conversation_shows_its_end_first(desk: Desk) -> None:
     desk.load(Script(reply="yes"))
     conversation = None
-    for number in range(PAGE):
+    for number in range(40):
         conversation = desk.chats.send(conversation, f"question {number}")
         desk.idle()
     page = desk.window.chat_page
     page.open_conversation(conversation)
-    desk.until(lambda: len(page.view._views) == PAGE and page.view._earlier.isVisible())
     bar = page.view.verticalScrollBar()
     desk.until(lambda: bar.value() == bar.maximum() > 0)
+    texts = [message.content for message in desk.chats.messages(conversation)]
+    assert [view.message.content for view in in_order(desk)][-4:] == texts[-4:]
     bar.setValue(0)
-    page.view._earlier.click()
-    desk.until(lambda: len(page.view._views) == 2 * PAGE and not page.view._earlier.isVisible())
-    assert [view.message.content for view in in_order(desk)] == [m.content for m in desk.chats.messages(conversation)]
-    desk.until(lambda: 0 < bar.value() < bar.maximum())
+    desk.until(lambda: [view.message.content for view in in_order(desk)][:4] == texts[:4])
+    desk.until(lambda: len(page.view._views) < 60)
 
 
 def test_it_follows_the_end_only_when_the_reader_is_there(desk: Desk) -> None:
@@ -272,13 +276,15 @@ def test_a_cut_off_reply_of_an_earlier_run_can_go_on(desk: Desk) -> None:
     assert "cut off" in shown.failure.message
 
 
-def test_a_finished_reply_is_announced_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_sentences_are_announced(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     monkeypatch.setattr(QAccessible, "updateAccessibility", lambda event: said.append(event.message()))
-    desk.load(Script(reply="one two three", tokens_per_second=100))
+    monkeypatch.setattr(QAccessible, "isActive", lambda: True)
+    desk.load(Script(reply="One two. Three **four** five. Six", tokens_per_second=40))
     desk.ask("Go")
     desk.idle()
-    assert said == ["one two three"]
+    assert " ".join(said) == "One two. Three four five. Six"
+    assert len(said) == 3
 
 
 def test_the_last_reply_is_copied_as_it_came(desk: Desk) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 
-import msgspec
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QAbstractItemModelTester
-from PySide6.QtWidgets import QMessageBox
 
 from desktop.engine.scripted_engine import Script
 from desktop.ui.chat.conversation_list_model import ConversationListModel, Role, _when
@@ -28,9 +26,9 @@ def test_rows_follow_adding_sending_renaming_and_deleting(desk: Desk) -> None:
     assert model.index(0).data(Role.GENERATING) is True
     desk.idle()
     assert model.index(0).data(Role.GENERATING) is False
-    desk.chats.rename(second, "another name")
+    desk.chats.library.rename(second, "another name")
     assert titles(model) == ["first", "another name"]
-    desk.chats.delete(first)
+    desk.chats.trash(first)
     assert titles(model) == ["another name"]
     assert model.row_of(first) == -1
     assert model.roleNames()[Role.DETAIL] == b"detail"
@@ -66,8 +64,7 @@ def test_a_title_of_any_length_and_kind_is_shown(desk: Desk) -> None:
     desk.load(Script(reply="yes"))
     number = desk.chats.send(None, "x")
     desk.idle()
-    conversation = msgspec.structs.replace(desk.chats.conversation(number), title="长" * 300 + "\x00\ud800")
-    desk.chats._change(conversation)
+    desk.chats.library.rename(number, "长" * 300 + "\x00\ud800")
     assert model.index(0).data(Role.TITLE).endswith("\ufffd\ufffd")
     desk.window.grab()
 
@@ -79,18 +76,40 @@ def test_moments_in_words() -> None:
     assert _when(1e30) == ""
 
 
-def test_enter_in_the_delete_question_deletes_nothing(desk: Desk) -> None:
+def test_pinned_ones_and_folders_stand_apart(desk: Desk) -> None:
+    model, panel, library = desk.window.chat_page._list_model, desk.window.chat_page.panel, desk.chats.library
+    QAbstractItemModelTester(model, QAbstractItemModelTester.FailureReportingMode.Warning, desk.window)
+    one, two, three = (library.add_conversation(name) for name in ("one", "two", "three"))
+    folder = library.add_folder("Work")
+    assert titles(model) == ["Work", "Chats", "three", "two", "one"]
+    library.set_folder(one, folder)
+    library.set_pinned(two, True)
+    assert titles(model) == ["two", "Work", "one", "Chats", "three"]
+    assert model.index(1).data(Role.DETAIL) == "1 conversation"
+    assert not model.flags(model.index(3)) & Qt.ItemFlag.ItemIsSelectable
+    model.toggle(folder)
+    assert titles(model) == ["two", "Work", "Chats", "three"]
+    panel.set_current(one)  # its folder opens
+    assert titles(model) == ["two", "Work", "one", "Chats", "three"]
+    assert panel.list.currentIndex().data(Role.ROW_ID) == one
+    went: list[int] = []
+    panel.chosen.connect(went.append)
+    panel.step(1)
+    panel.set_current(three)
+    panel.step(-1)
+    assert went == [three, one]
+    library.delete_folder(folder)
+    assert titles(model) == ["two", "three", "one"]
+    library.set_pinned(two, False)
+    assert titles(model) == ["three", "two", "one"]
+
+
+def test_a_thousand_rows_follow_a_change(desk: Desk) -> None:
+    library = desk.chats.library
+    first, *_ = [library.add_conversation(f"chat {number}") for number in range(1_000)]
+    model = desk.window.chat_page._list_model
+    desk.until(lambda: model.rowCount() == 1_000)
     desk.load(Script(reply="yes"))
-    desk.ask("kept")
+    desk.chats.send(first, "again")
     desk.idle()
-    desk.window.chat_page.panel.delete_current()
-    (question,) = desk.window.findChildren(QMessageBox)
-    chosen_by_enter = question.defaultButton()
-    assert chosen_by_enter is not None
-    chosen_by_enter.click()
-    desk.until(lambda: not desk.window.findChildren(QMessageBox))
-    assert len(desk.chats.conversations()) == 1
-    desk.window.chat_page.panel.delete_current()
-    (question,) = desk.window.findChildren(QMessageBox)
-    next(button for button in question.buttons() if button.text() == "Delete").click()
-    desk.until(lambda: not desk.chats.conversations())
+    assert model.index(0).data(Role.ROW_ID) == first

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QAction, QWheelEvent
@@ -13,9 +16,11 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QPlainTextEdit,
     QPushButton,
+    QToolButton,
     QWidget,
 )
 
+from desktop.domain.conversation import ChatSettings
 from desktop.domain.engine_config import Backend
 from desktop.domain.errors import Action, FailureCode, failure
 from desktop.domain.generation import SamplingParams
@@ -24,8 +29,11 @@ from desktop.services.engine_status import EngineState
 from desktop.storage.settings import Settings
 from desktop.ui.command_palette import CommandPalette
 from desktop.ui.main_window import MainWindow
+from desktop.ui.rail import Rail
 from desktop.ui.settings_page import SettingsPage
 from tests.ui.conftest import DEMO, OTHER, Desk
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_way_out_asks_and_waits(desk: Desk) -> None:
@@ -113,7 +121,7 @@ def test_the_wheel_scrolls_the_settings_and_changes_nothing(desk: Desk) -> None:
     bar = page.verticalScrollBar()
     desk.until(lambda: bar.maximum() > 0)
     before = page._read()
-    for target in (bar, page._temperature):
+    for target in (bar, page._cache_ratio):
         bar.setValue(0)
         centre = QPointF(target.rect().center())
         turn = QWheelEvent(
@@ -158,8 +166,18 @@ def test_every_control_has_an_accessible_name(desk: Desk) -> None:
 
 def test_settings_go_round(desk: Desk) -> None:
     given = Settings(
-        sampling=SamplingParams(temperature=0.0, top_p=0.5, top_k=0, max_new_tokens=256, min_p=0.1),
-        system_prompt="Be brief.",
+        chat=ChatSettings(
+            system_prompt="Be brief.",
+            as_recommended=False,
+            params=SamplingParams(
+                temperature=0.0, top_p=0.5, top_k=0, max_new_tokens=256, min_p=0.1, seed=7, stop=("\n\n", "停")
+            ),
+            json_schema='{"type": "object"}',
+            tools=("calculator", "of a later version"),
+            files=("/tmp/a.txt",),
+            thinking=False,
+        ),
+        propose_titles=False,
         run_engine_in_window_process=True,
         theme="dark",
         checkpoint=OTHER,
@@ -172,14 +190,14 @@ def test_settings_go_round(desk: Desk) -> None:
     page._backend.setCurrentIndex(page._backend.findData(Backend.CPU))
     page._kv_bits.setCurrentIndex(page._kv_bits.findData(4))
     with desk.bot.waitSignal(page.settings_changed) as changed:
-        page._max_new_tokens.setValue(0)
+        page._chat._max_new_tokens.setValue(0)
     (settings,) = changed.args
     assert settings.engine.cache_max_entry_count == 0.5
     assert settings.engine.session_len == 4096
     assert settings.engine.backend is Backend.CPU
     assert settings.engine.quant_policy == 4
-    assert settings.sampling.max_new_tokens is None
-    assert settings.sampling.min_p == 0.1
+    assert settings.chat.params.max_new_tokens is None
+    assert settings.chat.params.min_p == 0.1
     assert settings.engine.problems() == []
 
 
@@ -187,9 +205,21 @@ def test_settings_go_round(desk: Desk) -> None:
 def test_no_setting_leaves_its_range(desk: Desk, value: float) -> None:
     page = SettingsPage(Settings())
     desk.bot.addWidget(page)
-    for box in (page._cache_ratio, page._temperature, page._top_p):
+    form = page._chat
+    for box in (page._cache_ratio, form._temperature, form._top_p, form._min_p, form._repetition_penalty):
         box.setValue(value)
-    page._batch.setValue(int(value))
+    for box in (page._batch, form._top_k, form._seed, form._max_new_tokens):
+        box.setValue(int(value))
     settings = page._read()
     assert settings.engine.problems() == []
-    assert settings.sampling.problems() == []
+    assert settings.chat.params.problems() == []
+
+
+def test_the_guide_sends_nobody_to_a_page_that_does_not_exist(desk: Desk) -> None:
+    buttons = desk.window.findChild(Rail).findChildren(QToolButton)
+    pages = {button.accessibleName().removesuffix(" page") for button in buttons}
+    named = set()
+    for path in (ROOT / "resources" / "demo-guide").glob("guide.*.toml"):
+        text = path.read_text(encoding="utf-8")
+        named |= {english or chinese for english, chinese in re.findall(r"the ([A-Z]\w+) page|“(\w+)”页", text)}
+    assert "Settings" in named <= pages

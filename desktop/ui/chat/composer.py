@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
+from desktop.ui.chat.attachment_bar import AttachmentBar
+from desktop.ui.chat.context_meter import ContextMeter
 from desktop.ui.chat.message_edit import MessageEdit
 from desktop.ui.icons import Tint, icon
 from desktop.ui.theme import SPACE, TYPE, current_palette, font_of
@@ -15,16 +17,20 @@ _RADIUS = 14
 
 class Composer(QFrame):
     """Signals:
-    send_requested: the text as it was typed, never white space only.
+    send_requested: the text as it was typed; white space only when something is attached.
     stop_requested: the button was clicked while it said Stop.
+    attach_requested, settings_requested: the buttons were clicked.
     """
 
     send_requested = Signal(str)
     stop_requested = Signal()
+    attach_requested = Signal()
+    settings_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._generating = False
+        self._refused = False
         self._focused = False
         self.edit = MessageEdit(self)
         self.edit.setAccessibleName("Message")
@@ -34,18 +40,30 @@ class Composer(QFrame):
         self._hint = QLabel(self)
         self._hint.setProperty("dim", True)
         self._hint.setTextFormat(Qt.TextFormat.PlainText)
+        self._hint.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._hint.setFont(font_of(self._hint, TYPE.small))
+        self.bar = AttachmentBar(self)
+        self.bar.changed.connect(self._on_text_changed)
+        self.meter = ContextMeter(self)
+        self._attach = self._tool("attach", "Attach a picture, a text or a PDF (Ctrl+U)")
+        self._attach.clicked.connect(self.attach_requested)
+        self._settings = self._tool("settings", "Settings of this conversation (Ctrl+.)")
+        self._settings.clicked.connect(self.settings_requested)
         self.button = QPushButton(self)
         self.button.setProperty("primary", True)
         self.button.setIconSize(QSize(16, 16))
         self.button.clicked.connect(self._on_button_clicked)
         row = QHBoxLayout()
         row.setSpacing(SPACE[1])
+        row.addWidget(self._attach)
+        row.addWidget(self._settings)
         row.addWidget(self._hint, 1)
+        row.addWidget(self.meter)
         row.addWidget(self.button)
         column = QVBoxLayout(self)
         column.setContentsMargins(SPACE[3], SPACE[2], SPACE[2], SPACE[2])
         column.setSpacing(SPACE[1])
+        column.addWidget(self.bar)
         column.addWidget(self.edit)
         column.addLayout(row)
         self.set_model_name("")
@@ -88,9 +106,28 @@ class Composer(QFrame):
 
     @Slot()
     def submit(self) -> None:
-        """Send what has been typed; nothing while a reply is being written or when there is only white space."""
-        if not self._generating and self.text.strip():
+        """Send what has been typed or attached; nothing while a reply is being written or a file is being read."""
+        if not self._generating and self._is_sendable:
             self.send_requested.emit(self.text)
+
+    @property
+    def _is_sendable(self) -> bool:
+        return not (self._refused or self.bar.is_reading) and bool(self.text.strip() or self.bar.attachments)
+
+    def refuse(self, words: str) -> None:
+        """Say why what is attached cannot be sent; "" lets it be sent."""
+        if words or self._refused:
+            self.bar.say(words)
+        self._refused = bool(words)
+        self._on_text_changed()
+
+    def _tool(self, icon_name: str, words: str) -> QToolButton:
+        button = QToolButton(self)
+        button.setIcon(icon(icon_name, Tint.PlaceholderText))
+        button.setIconSize(QSize(18, 18))
+        button.setToolTip(words)
+        button.setAccessibleName(words.partition(" (")[0])
+        return button
 
     def _show_button(self) -> None:
         words = "Stop" if self._generating else "Send"
@@ -102,7 +139,7 @@ class Composer(QFrame):
 
     @Slot()
     def _on_text_changed(self) -> None:
-        self.button.setEnabled(self._generating or bool(self.text.strip()))
+        self.button.setEnabled(self._generating or self._is_sendable)
 
     @Slot()
     def _on_button_clicked(self) -> None:

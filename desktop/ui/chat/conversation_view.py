@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
 
-from PySide6.QtCore import QEvent, QSize, Qt, QTimer, Signal, Slot
-from PySide6.QtGui import QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, Qt, QTimer, Signal, Slot
+from PySide6.QtGui import QHideEvent, QKeyEvent, QResizeEvent, QShowEvent
+from PySide6.QtWidgets import QAbstractScrollArea, QApplication, QFrame, QScrollBar, QWidget
 
-from desktop.domain.conversation import Message
+from desktop.domain.conversation import Attachment, Message, MessageState
+from desktop.services.tool_desk import ToolState
+from desktop.ui.chat import focus_order
+from desktop.ui.chat.frame_texts import FrameTexts
+from desktop.ui.chat.latest_button import LatestButton
+from desktop.ui.chat.message_column import COLUMN_WIDTH, MessageColumn
+from desktop.ui.chat.message_log import MessageLog
 from desktop.ui.chat.message_view import MessageView
-from desktop.ui.icons import icon
-from desktop.ui.theme import SPACE
+from desktop.ui.chat.message_views import make_view, pass_on
 
-COLUMN_WIDTH = 720
-PAGE = 60  # messages that get widgets, and as many more with each click
-_FIRST = 8  # of them at once when a conversation is opened, which fills the page; the others follow
-_SLICE = 3  # at a time
-_FRAME_MILLISECONDS = 16
-_BUSY_SHARE = 4  # painting more text takes at most one part in so many of the thread's time
-_NEAR_BOTTOM = 24  # pixels
+__all__ = ("COLUMN_WIDTH", "ConversationView")
+
+_FIRST_SECONDS = 0.05  # for what is in sight when a conversation is opened; what takes longer follows
+_TURN_SECONDS = 0.006  # for views, in one turn of the event loop; at least one is built
+_DROPPED_AT_ONCE = 4
+_ESTIMATED_AT_ONCE = 300  # about 3 ms
+_SAMPLE = 30  # messages
+_FRAME_MILLISECONDS = 16  # what is in sight is told to the views at most once in this time
+_RESIZED_MILLISECONDS = 200  # without another width, before all heights are estimated anew
+_TIDY_MILLISECONDS = 200  # at most so often
+_STEP = 20  # pixels of one step of the scroll bar
 
 
-class ConversationView(QScrollArea):
+class ConversationView(QAbstractScrollArea):
     """Shows messages; knows nothing of where they come from.
+
+    Only messages in sight and about a viewport above and below have a MessageView; of the others only the height is
+    known, or estimated. Views are built a few in each turn of the event loop; until then their place is empty.
 
     Signals: those of MessageView.
     """
@@ -31,205 +44,383 @@ class ConversationView(QScrollArea):
     continue_requested = Signal(int)
     action_triggered = Signal(object)
     link_activated = Signal(str)
+    edit_requested = Signal(int, str)
+    regenerate_requested = Signal(int)
+    fork_requested = Signal(int)
+    sibling_requested = Signal(int, int)
+    tool_answered = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._messages: list[Message] = []
-        self._views: dict[int, MessageView] = {}
-        self._pending: dict[int, list[str]] = {}
-        self._follows = True
-        self._wanted = 0
-        self.setWidgetResizable(True)
+        self._log = MessageLog()
+        self._texts = FrameTexts(self._show_texts, self)
+        self._unlooked = 0  # of the messages before this place, the heights are not estimated one by one
+        self._siblings_of: Callable[[int], tuple[int, int]] | None = None
+        self._tool_states_of: Callable[[Message], Mapping[str, ToolState]] | None = None
+        self._data_of: Callable[[Attachment], bytes] = _no_data
+        self._goal: tuple[int, int] | None = None  # message id, offset: where to jump to when this is shown
+        self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Conversation")
-        self._content = QWidget()
-        self._column = QVBoxLayout(self._content)
-        self._column.setSpacing(SPACE[4])
-        self._earlier = QPushButton("Show earlier messages", self._content)
-        self._earlier.setAccessibleName("Show earlier messages")
-        self._earlier.clicked.connect(self._on_earlier_clicked)
-        self._earlier.hide()
-        self._column.addWidget(self._earlier, 0, Qt.AlignmentFlag.AlignHCenter)
-        self._column.addStretch(1)
-        self.setWidget(self._content)
-        self._jump = QPushButton("Latest", self)
-        self._jump.setIcon(icon("down"))
-        self._jump.setIconSize(QSize(16, 16))
-        self._jump.setAccessibleName("Jump to the latest message")
-        self._jump.clicked.connect(self._on_jump_clicked)
-        self._jump.hide()
-        self._frame = QTimer(self)
-        self._frame.setSingleShot(True)
-        self._frame.timeout.connect(self._flush)
-        self._fill = QTimer(self)
-        self._fill.setInterval(0)
-        self._fill.timeout.connect(self._on_fill)
-        self.verticalScrollBar().rangeChanged.connect(self._on_range_changed)
-        self.verticalScrollBar().valueChanged.connect(self._on_scrolled)
-        self._set_margins()
+        # A viewport and a scroll bar of our own: those that Qt makes are dear to ask for, see MainWindow._on_idle, and
+        # what Python knows of them may be gone before they are.
+        self._canvas = QWidget()
+        self.setViewport(self._canvas)
+        self._canvas.setAutoFillBackground(False)
+        self._bar = QScrollBar(Qt.Orientation.Vertical, self)
+        self.setVerticalScrollBar(self._bar)
+        self._bar.setSingleStep(_STEP)
+        self._column = MessageColumn(self._canvas, self._bar)
+        self._column.scrolled.connect(self._on_scrolled)
+        self._jump = LatestButton(self)
+        self._jump.clicked.connect(self.jump_to_latest)
+        self._work = self._timer(self._on_work, 0, once=False)
+        self._resized = self._timer(self._on_resized, _RESIZED_MILLISECONDS, once=True)
+        self._tidy = self._timer(self._on_tidy, _TIDY_MILLISECONDS, once=True)
+        self._ranges = self._timer(self._column.send_ranges, _FRAME_MILLISECONDS, once=True)
+        application = QApplication.instance()
+        assert isinstance(application, QApplication)
+        application.focusChanged.connect(self._on_focus_changed)
 
-    def show_messages(self, messages: list[Message]) -> None:
-        """Show another conversation, at its end."""
-        self._pending.clear()
-        for view in self._views.values():
-            self._column.removeWidget(view)
-            view.hide()
-            view.deleteLater()
-        self._views.clear()
-        self._messages = list(messages)
-        self._follows = True
-        self._wanted = PAGE
-        self._earlier.hide()
-        self._insert(messages[-_FIRST:], 1)
+    # what is shown
+
+    def show_messages(self, messages: Sequence[Message]) -> None:
+        """Show another conversation, at its end; or another branch of the same, where it parts from this one.
+
+        What both begin with stays as it is, and so does what is on screen of it.
+        """
+        shared = self._log.shared(messages)
+        same = self._log.is_of(messages)
+        for place in range(shared):
+            self._replace(place, messages[place])
+        parted = len(self._log) > shared
+        focused = self._focused_view()
+        if focused is not None and (self._log.place(focused.message.id) or 0) >= shared:
+            self.setFocus()
+        self._column.truncate(shared)
+        self._log.truncate(shared)
+        self._fit()
+        self._extend(messages[shared:])
+        self._goal = None
+        if not same:
+            self._column.follow()
+        elif parted:
+            self._column.hold(shared)
+        self._fill(_FIRST_SECONDS)
+        if same and parted:
+            self._column.follow_if_at_end()
         self._mark_last()
-        self._on_range_changed()
-        self._fill.start()
+        self._place_jump()
 
     def add_message(self, message: Message) -> None:
         """Show one more message at the end."""
-        self._messages.append(message)
-        self._insert([message], self._column.count() - 1)
-        self._mark_last()
+        if self._log.place(message.id) is not None:
+            self.change_message(message)
+            return
+        self._extend([message])
         if message.role == "user":
-            self.jump_to_latest()
+            self._column.follow()
+        self._fill(_FIRST_SECONDS)
+        self._mark_last()
+        self._place_jump()
 
     def change_message(self, message: Message) -> None:
-        """Show what a message has become; ignored when it is not on screen."""
-        self._pending.pop(message.id, None)
-        for place in range(len(self._messages) - 1, -1, -1):
-            if self._messages[place].id == message.id:
-                self._messages[place] = message
-                break
-        if (view := self._views.get(message.id)) is not None:
-            view.set_message(message)
+        """Show what a message has become; ignored when it is not of this conversation."""
+        if (place := self._log.place(message.id)) is not None:
+            self._replace(place, message)
+            self._column.settle()
+            self._work.start()
 
     def append_text(self, message_id: int, text: str) -> None:
-        """Show more of a reply, with the next frame; ignored when it is not on screen."""
-        if message_id in self._views:
-            self._pending.setdefault(message_id, []).append(text)
-            if not self._frame.isActive() and self.isVisible():
-                self._frame.start(_FRAME_MILLISECONDS)
+        """Show more of a reply, with the next frame; ignored when it is not of this conversation."""
+        if self._log.place(message_id) is not None:
+            self._log.add_text(message_id, text)
+            self._texts.add(message_id, text)
+
+    def append_reasoning(self, message_id: int, text: str) -> None:
+        """Show more of a reply's reasoning, with the next frame; ignored when it is not of this conversation."""
+        if self._log.place(message_id) is not None:
+            self._log.add_reasoning(message_id, text)
+            self._texts.add(message_id, reasoning=text)
 
     def set_progress(self, message_id: int, words: str) -> None:
-        """Say how the writing of a reply goes; ignored when it is not on screen."""
+        """Say how the writing of a reply goes; ignored when it has no view."""
         if (view := self._views.get(message_id)) is not None:
             view.set_progress(words)
 
+    def set_sibling_source(self, siblings_of: Callable[[int], tuple[int, int]]) -> None:
+        """siblings_of: for a message id, which of its siblings it is, from 1, and how many there are with it."""
+        self._siblings_of = siblings_of
+        self.refresh_siblings()
+
+    def set_data_source(self, data_of: Callable[[Attachment], bytes]) -> None:
+        """data_of: the bytes of an attachment."""
+        self._data_of = data_of
+
+    def set_tool_source(self, states_of: Callable[[Message], Mapping[str, ToolState]]) -> None:
+        """states_of: what each tool call of a message that has no result waits for, by the call's id."""
+        self._tool_states_of = states_of
+
+    def refresh_tools(self, message_id: int) -> None:
+        """Ask again for the state of a message's tool calls."""
+        place = self._log.place(message_id)
+        if place is not None and self._tool_states_of is not None and (view := self._views.get(message_id)) is not None:
+            view.show_tool_states(self._tool_states_of(self._log[place]))
+
+    def edit(self, message_id: int) -> None:
+        """Let the user write this message anew, where it has a view."""
+        if (view := self._views.get(message_id)) is not None:
+            view.edit()
+
+    def refresh_siblings(self) -> None:
+        """Ask again for the siblings of what has a view."""
+        if self._siblings_of is not None:
+            for message_id, view in self._views.items():
+                view.set_siblings(*self._siblings_of(message_id))
+
     @property
     def last_message(self) -> Message | None:
-        """The last message on screen."""
-        return self._messages[-1] if self._messages else None
+        """The last message of the branch."""
+        return self._log[len(self._log) - 1] if len(self._log) else None
+
+    @property
+    def _views(self) -> dict[int, MessageView]:
+        """The views there are, by message id, from top to bottom."""
+        return self._column.views
+
+    # where it is
 
     @Slot()
     def jump_to_latest(self) -> None:
         """Go to the end and follow it again."""
-        self._follows = True
-        self._on_range_changed()
+        self._goal = None
+        self._column.follow()
+        self._fill(_FIRST_SECONDS)
+        self._place_jump()
+
+    def jump_to(self, message_id: int, offset: int = 0) -> None:
+        """Bring a message, and the character at this offset of its text, into sight and light it up for a moment.
+
+        Ignored when the message is not of this conversation.
+        """
+        place = self._log.place(message_id)
+        if place is None:
+            return
+        if not self.isVisible():
+            self._goal = (message_id, offset)
+            return
+        view = self._views.get(message_id) or self._build(place)
+        for _ in range(2):  # what is in sight of a long message may be laid out only then
+            position = view.position_of(offset) if offset else 0
+            self._column.bring(place, position)
+            self._column.send_ranges()
+        self._column.flash(message_id)
+        self._fill(_FIRST_SECONDS)
+        self._column.follow_if_at_end()
+        self._place_jump()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Home:
+            self._bar.setValue(0)
+        elif event.key() == Qt.Key.Key_End:
+            self.jump_to_latest()
+        else:
+            super().keyPressEvent(event)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        super().resizeEvent(event)
+        self._fit()
+        self._column.settle()
+        self._work.start()
         self._place_jump()
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        if self._pending:
-            self._frame.start(0)
+        self._fit()
+        self._texts.resume()
+        self._fill(_FIRST_SECONDS)
+        if self._goal is not None:
+            goal, self._goal = self._goal, None
+            self.jump_to(*goal)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._texts.pause()
 
     def viewportEvent(self, event: QEvent) -> bool:
-        if event.type() == QEvent.Type.Resize:
-            self._set_margins()
-        handled = super().viewportEvent(event)
-        if event.type() == QEvent.Type.Resize:
-            self._on_range_changed()
-        return handled
+        if event.type() == QEvent.Type.LayoutRequest:
+            self._on_loosened()
+            return True
+        return super().viewportEvent(event)
 
-    def _column_width(self) -> int:
-        return min(COLUMN_WIDTH, max(self.width() - 2 * SPACE[4], 200))
+    def scrollContentsBy(self, dx: int, dy: int) -> None:
+        """Nothing: the column places every view."""
 
-    def _set_margins(self) -> None:
-        side = max((self.width() - COLUMN_WIDTH) // 2, SPACE[4])
-        # The column stays where it is when the scroll bar comes. Not viewport(): see MainWindow._on_idle.
-        bar = self.verticalScrollBar().width() if self.verticalScrollBar().isVisible() else 0
-        self._column.setContentsMargins(side, SPACE[4], max(side - bar, SPACE[1]), SPACE[4])
-        width = self._column_width()
-        for view in self._views.values():
-            view.take_width(width)
+    def focusNextPrevChild(self, forward: bool) -> bool:
+        current = QApplication.focusWidget()
+        if current is None or not (current is self or self.isAncestorOf(current)):
+            return super().focusNextPrevChild(forward)
+        found = self._controls_in_sight()
+        if self._jump.isVisible():
+            found.append((focus_order.spot(self._jump, self), self._jump))
+        return focus_order.go(self, found, current, forward=forward)
 
-    def _insert(self, messages: list[Message], place: int) -> None:
-        # Imported here: with the first message, or when the window has nothing to do, and not before it is shown.
-        from desktop.ui.chat.reply_view import ReplyView
-        from desktop.ui.chat.user_bubble import UserBubble
+    # views
 
-        width = self._column_width()
-        for offset, message in enumerate(messages):
-            make = UserBubble if message.role == "user" else ReplyView
-            view: MessageView = make(message, width, self._content)
-            view.continue_requested.connect(self.continue_requested)
-            view.action_triggered.connect(self.action_triggered)
-            view.link_activated.connect(self.link_activated)
-            self._views[message.id] = view
-            self._column.insertWidget(place + offset, view)
-            view.show()
-        self._wanted = max(self._wanted, len(self._views))
+    def _extend(self, messages: Sequence[Message]) -> None:
+        """Add messages at the end with one height for all, that of a few of them; _on_work looks at each."""
+        if messages:
+            some = messages[:: len(messages) // _SAMPLE + 1]
+            self._log.extend(messages)
+            self._column.extend(
+                [message.id for message in messages], sum(map(self._column.estimate(), some)) // len(some)
+            )
+            self._unlooked = len(self._log) if len(messages) > 1 else self._unlooked
+
+    def _fill(self, seconds: float) -> None:
+        """Build what is in sight, as long as that takes no longer than this, and leave the rest to later turns."""
+        if not self.isVisible():
+            return
+        started = time.perf_counter()
+        self._column.settle()
+        while time.perf_counter() - started < seconds and (place := self._column.missing_in_sight()) is not None:
+            self._build(place)
+        self._work.start()
+
+    @Slot()
+    def _on_work(self) -> None:
+        started = time.perf_counter()
+        if not self.isVisible():
+            self._work.stop()
+            return
+        self._column.drop_far(_DROPPED_AT_ONCE, self._is_kept)
+        while (place := self._column.missing()) is not None:
+            self._build(place)
+            if time.perf_counter() - started > _TURN_SECONDS:
+                return
+        if self._unlooked:
+            self._estimate_more()
+        elif not self._column.drop_far(_DROPPED_AT_ONCE, self._is_kept):
+            self._work.stop()
+
+    @Slot()
+    def _on_tidy(self) -> None:
+        """What the keyboard and a screen reader go through comes in visual order."""
+        self._column.put_in_order()
+        focus_order.chain(self, focus_order.controls(self._canvas, self._views.values()))
+
+    def _estimate_more(self) -> None:
+        estimate = self._column.estimate()
+        before = max(self._unlooked - _ESTIMATED_AT_ONCE, 0)
+        for place in range(before, min(self._unlooked, len(self._log))):
+            if not self._column.is_measured(place):
+                self._column.guess(place, estimate(self._log[place]))
+        self._unlooked = before
+        self._column.settle()
+
+    def _build(self, place: int) -> MessageView:
+        message = self._log[place]
+        self._texts.forget(message.id)
+        view = make_view(message, self._column.width, self._canvas, self._data_of)
+        pass_on(view, self)
+        view.set_last(place == len(self._log) - 1)
+        if self._siblings_of is not None:
+            view.set_siblings(*self._siblings_of(message.id))
+        if self._tool_states_of is not None:
+            view.show_tool_states(self._tool_states_of(message))
+        self._column.insert(place, view)
+        self._start_tidy()
+        return view
+
+    def _replace(self, place: int, message: Message) -> None:
+        known = self._log[place]
+        if known is message or known == message:
+            return
+        self._log.put(place, message)
+        self._texts.forget(message.id)
+        if (view := self._views.get(message.id)) is not None:
+            view.set_message(message)
+            self.refresh_tools(message.id)
+        else:
+            self._column.guess(place, self._column.estimate()(message))
+
+    def _is_kept(self, place: int, view: MessageView) -> bool:
+        """Whether a view stays although it is far from what is in sight."""
+        is_streaming = self._log.state_at(place) is MessageState.STREAMING
+        return is_streaming or view.has_selection or view is self._focused_view()
+
+    def _focused_view(self) -> MessageView | None:
+        focus = QApplication.focusWidget()
+        if focus is None or not self._canvas.isAncestorOf(focus):
+            return None
+        return next((view for view in self._views.values() if view is focus or view.isAncestorOf(focus)), None)
 
     def _mark_last(self) -> None:
-        last = self.last_message
+        last = len(self._log) - 1
         for message_id, view in self._views.items():
-            view.set_last(last is not None and message_id == last.id)
+            view.set_last(self._log.place(message_id) == last)
+
+    def _show_texts(self, texts: dict[int, tuple[str, str]]) -> None:
+        for message_id, (text, reasoning) in texts.items():
+            view, place = self._views.get(message_id), self._log.place(message_id)
+            if view is not None:
+                if reasoning:
+                    view.append_reasoning(reasoning)
+                if text:
+                    view.append_text(text)
+            elif place is not None:
+                self._column.guess(place, self._column.estimate()(self._log[place]))
+        self._column.settle()
+
+    def _start_tidy(self) -> None:
+        if not self._tidy.isActive():
+            self._tidy.start()
 
     @Slot()
-    def _flush(self) -> None:
-        started = time.perf_counter()
-        pending, self._pending = self._pending, {}
-        for message_id, texts in pending.items():
-            self._views[message_id].append_text("".join(texts))
-        if pending:
-            spent = (time.perf_counter() - started) * 1_000
-            # Text that arrives meanwhile waits: other work of this thread goes first.
-            self._frame.start(max(_FRAME_MILLISECONDS, round(spent * _BUSY_SHARE)))
+    def _on_resized(self) -> None:
+        self._unlooked = len(self._log)
+        self._work.start()
 
     @Slot()
-    def _on_earlier_clicked(self) -> None:
-        self._wanted = len(self._views) + PAGE
-        self._fill.start()
-
-    @Slot()
-    def _on_fill(self) -> None:
-        """Put a few more messages above those that are there, and leave in sight what is in sight."""
-        shown = len(self._views)
-        room = min(self._wanted, len(self._messages)) - shown
-        if room <= 0:
-            self._fill.stop()
-            self._earlier.setVisible(shown < len(self._messages))
-            return
-        bar = self.verticalScrollBar()
-        from_bottom = bar.maximum() - bar.value()
-        self._insert(self._messages[-shown - min(room, _SLICE) : -shown], 1)
-        if not self._follows:
-            self._column.activate()
-            self._content.resize(self._content.width(), self._content.sizeHint().height())
-            bar.setValue(bar.maximum() - from_bottom)
-
-    @Slot()
-    def _on_jump_clicked(self) -> None:
-        self.jump_to_latest()
-
-    @Slot()
-    def _on_range_changed(self) -> None:
-        bar = self.verticalScrollBar()
-        if self._follows:
-            bar.setValue(bar.maximum())
-        self._place_jump()
+    def _on_loosened(self) -> None:
+        self._column.settle()
+        self._work.start()
+        self._start_tidy()
 
     @Slot()
     def _on_scrolled(self) -> None:
-        bar = self.verticalScrollBar()
-        self._follows = bar.value() >= bar.maximum() - _NEAR_BOTTOM
+        self._work.start()
+        if not self._ranges.isActive():
+            self._ranges.start()
         self._place_jump()
 
+    @Slot(QWidget, QWidget)
+    def _on_focus_changed(self, before: QWidget | None, now: QWidget | None) -> None:
+        """Focus that comes by Tab from elsewhere to a control out of sight goes to one in sight instead."""
+        from_elsewhere = before is not None and before is not self and not self.isAncestorOf(before)
+        if not from_elsewhere or now is None or not self._canvas.isAncestorOf(now):
+            return
+        if not focus_order.in_sight(self._canvas, [(focus_order.spot(now, self._canvas), now)]):
+            stops = self._controls_in_sight()
+            (stops[-1][1] if stops else self).setFocus(Qt.FocusReason.BacktabFocusReason)
+
+    def _controls_in_sight(self) -> list[tuple[focus_order.Spot, QWidget]]:
+        return focus_order.in_sight(self._canvas, focus_order.controls(self._canvas, self._column.views_in_sight()))
+
+    def _fit(self) -> None:
+        if self._column.fit(self.width()):
+            self._resized.start()
+
     def _place_jump(self) -> None:
-        self._jump.setVisible(not self._follows)
-        if not self._follows:
-            self._jump.adjustSize()
-            self._jump.move((self.width() - self._jump.width()) // 2, self.height() - self._jump.height() - SPACE[1])
+        self._jump.offer(not self._column.follows)
+
+    def _timer(self, slot: Callable[[], None], milliseconds: int, *, once: bool) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(once)
+        timer.setInterval(milliseconds)
+        timer.timeout.connect(slot)
+        return timer
+
+
+def _no_data(_attachment: Attachment) -> bytes:
+    return b""

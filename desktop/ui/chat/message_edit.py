@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal, Slot
+from PySide6.QtCore import QMimeData, QSize, Qt, Signal, Slot
 from PySide6.QtGui import QFocusEvent, QInputMethodEvent, QKeyEvent, QTextOption
 from PySide6.QtWidgets import QFrame, QPlainTextEdit, QSizePolicy, QWidget
 
@@ -14,10 +14,13 @@ class MessageEdit(QPlainTextEdit):
     """Signals:
     submitted: Enter was pressed.
     focus_changed: whether it has the focus now.
+    files_given: paths that were pasted or dropped. picture_given: a QImage that was.
     """
 
     submitted = Signal()
     focus_changed = Signal(bool)
+    files_given = Signal(list)
+    picture_given = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -54,6 +57,18 @@ class MessageEdit(QPlainTextEdit):
         super().focusOutEvent(event)
         self.focus_changed.emit(False)
 
+    def canInsertFromMimeData(self, source: QMimeData) -> bool:
+        return source.hasImage() or bool(_files(source)) or super().canInsertFromMimeData(source)
+
+    def insertFromMimeData(self, source: QMimeData) -> None:
+        # A picture from an office program comes with its text as well: then the text is meant.
+        if files := _files(source):
+            self.files_given.emit(files)
+        elif source.hasImage() and not source.hasText():
+            self.picture_given.emit(source.imageData())
+        else:
+            super().insertFromMimeData(source)
+
     def sizeHint(self) -> QSize:
         return QSize(200, self.minimumHeight())
 
@@ -63,3 +78,7 @@ class MessageEdit(QPlainTextEdit):
         height = lines * self.fontMetrics().lineSpacing() + 4
         if height != self.maximumHeight():
             self.setFixedHeight(height)
+
+
+def _files(source: QMimeData) -> list[str]:
+    return [url.toLocalFile() for url in source.urls() if url.isLocalFile()] if source.hasUrls() else []

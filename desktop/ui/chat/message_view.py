@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QWidget
 
 from desktop.domain.conversation import Message
+from desktop.services.tool_desk import ToolState
 
 
 class MessageView(QWidget):
-    """One message.
+    """One message. Exists only while it is near what is in sight; its height is its sizeHint or heightForWidth.
 
     Signals:
         continue_requested: go on with this reply (its message id).
         action_triggered: an Action that is not about this reply alone.
         link_activated: the address of a clicked link.
+        edit_requested: message id and the new text.
+        regenerate_requested, fork_requested: message id.
+        sibling_requested: the id of the message, and -1 for the sibling before or 1 for the one after.
+        tool_answered: a ToolAnswer.
+        height_changed: it wants another height by itself. (One that a layout reports is noticed without this.)
+        shifted: message id, y, pixels: what stands at y and below it, in own coordinates, has moved down by so many.
+            Keeps what is read in place when something above it inside a long message takes another height.
     """
 
     continue_requested = Signal(int)
     action_triggered = Signal(object)
     link_activated = Signal(str)
+    edit_requested = Signal(int, str)
+    regenerate_requested = Signal(int)
+    fork_requested = Signal(int)
+    sibling_requested = Signal(int, int)
+    tool_answered = Signal(object)
+    height_changed = Signal()
+    shifted = Signal(int, int, int)
 
     def __init__(self, message: Message, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.message = message
+
+    @property
+    def has_selection(self) -> bool:
+        """Whether the user would lose something with this widget: selected text, or an edit that is begun."""
+        return False
 
     def set_message(self, message: Message) -> None:
         """Show what the message has become."""
@@ -32,11 +54,30 @@ class MessageView(QWidget):
     def append_text(self, text: str) -> None:
         """Show more of a reply that is being written."""
 
+    def append_reasoning(self, text: str) -> None:
+        """Show more of the reasoning of a reply that is being written."""
+
     def set_progress(self, words: str) -> None:
         """Say how the writing goes."""
 
     def set_last(self, is_last: bool) -> None:
         """Whether this is the last message of the conversation."""
+
+    def set_siblings(self, position: int, count: int) -> None:
+        """Which of its siblings this message is, from 1, and how many there are with it."""
+
+    def set_visible_range(self, top: int, bottom: int) -> None:
+        """What is in sight, from top to bottom in own coordinates; outside 0 to height() when that is elsewhere."""
+
+    def show_tool_states(self, states: Mapping[str, ToolState]) -> None:
+        """What each tool call that has no result waits for, by the call's id."""
+
+    def edit(self) -> None:
+        """Let the user write this message anew."""
+
+    def position_of(self, offset: int) -> int:
+        """Where the character at this offset of the content is: y in own coordinates, in pixels."""
+        return 0
 
     def take_width(self, width: int) -> None:
         """Fit into a column of this width, in pixels."""

@@ -33,14 +33,17 @@ class ReplyMeter(QObject):
 
     def __init__(self, chats: Chats, parent: QObject | None = None) -> None:
         super().__init__(parent)
+        self._chats = chats
         self._counts: dict[int, _Count] = {}
         self._ticked_at = 0.0
         self._timer = QTimer(self)
         self._timer.setInterval(_TICK_MILLISECONDS)
         self._timer.timeout.connect(self._on_timeout)
         chats.text_appended.connect(self._on_text_appended)
-        chats.message_added.connect(self._on_message_changed)
-        chats.message_changed.connect(self._on_message_changed)
+        chats.reasoning_appended.connect(self._on_text_appended)
+        chats.library.message_added.connect(self._on_message_changed)
+        chats.library.message_changed.connect(self._on_message_changed)
+        chats.library.branch_changed.connect(self._on_branch_changed)
 
     def conversation_speed(self, conversation_id: int) -> float:
         """Of all replies of a conversation together; 0 before the first tokens."""
@@ -64,12 +67,18 @@ class ReplyMeter(QObject):
     @Slot(object)
     def _on_message_changed(self, message: Message) -> None:
         if message.state is MessageState.STREAMING:
-            self._counts[message.id] = _Count(message.conversation_id)
+            self._counts.setdefault(message.id, _Count(message.conversation_id))
             if not self._timer.isActive():
                 self._ticked_at = time.monotonic()
                 self._timer.start()
         else:
             self._counts.pop(message.id, None)
+
+    @Slot(int)
+    def _on_branch_changed(self, conversation_id: int) -> None:
+        """Another reply begun on a branch of its own is not announced as added."""
+        for message in self._chats.messages(conversation_id)[-1:]:
+            self._on_message_changed(message)
 
     @Slot()
     def _on_timeout(self) -> None:

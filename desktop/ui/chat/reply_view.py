@@ -1,31 +1,36 @@
-"""A reply: plain text while it is written, Markdown when it is finished, and what became of it beneath."""
+"""A reply: what the model thought, its Markdown, the tools it called, and what became of it beneath."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Slot
+from collections.abc import Mapping
+from functools import partial
+
+from PySide6.QtCore import Slot
 from PySide6.QtGui import QAccessible, QAccessibleAnnouncementEvent, QGuiApplication
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from desktop.domain.conversation import Message, MessageState
 from desktop.domain.errors import Action, Failure, FailureCode
-from desktop.domain.generation import FinishReason
-from desktop.ui.chat.markdown_view import MarkdownView
+from desktop.domain.generation import FinishReason, ToolCall
+from desktop.services.tool_desk import ToolState
+from desktop.ui.chat.message_editor import MessageEditor
+from desktop.ui.chat.message_footer import MessageFooter
 from desktop.ui.chat.message_view import MessageView
-from desktop.ui.chat.plain_text_view import PlainTextView
-from desktop.ui.chat.text_hygiene import clean, fits_markdown
+from desktop.ui.chat.reasoning_fold import ReasoningFold
+from desktop.ui.chat.spoken_sentences import SpokenSentences
+from desktop.ui.chat.text_hygiene import clean
+from desktop.ui.chat.tool_card import ToolAnswer, ToolCallCard
 from desktop.ui.failure_card import FailureCard
-from desktop.ui.icons import Tint, icon
-from desktop.ui.theme import SPACE, TYPE, font_of
+from desktop.ui.markdown.body import MarkdownBody
+from desktop.ui.theme import SPACE
 from desktop.ui.words import reply_line
 
-_ANNOUNCED = 2_000  # characters of a finished reply that a screen reader is given
 _CUT = Failure(
     code=FailureCode.REQUEST_FAILED,
     message="This reply was cut off when Turbodesk ended.",
     next_step="What had been written is kept.",
     action=Action.CONTINUE,
 )
-_UNFORMATTED = "shown as it came: too long to format"
 _ABOUT_THE_REPLY = (Action.RELOAD, Action.CONTINUE)
 
 
@@ -35,135 +40,239 @@ class ReplyView(MessageView):
     def __init__(self, message: Message, width: int, parent: QWidget | None = None) -> None:
         super().__init__(message, parent)
         self._width = width
-        self._text: PlainTextView | MarkdownView | None = None
-        self._card: FailureCard | None = None
+        self._reasoning: ReasoningFold | None = None
+        self._body: MarkdownBody | None = None
+        self._editor: MessageEditor | None = None
+        self._cards: dict[str, ToolCallCard] = {}
+        self._failure_card: FailureCard | None = None
+        self._spoken = SpokenSentences()
         self._is_last = False
-        self._shown = 0  # characters of the content that the plain text holds
+        self._visible = (0, 3_000)
+        self._held = (0, 0)  # an offset of the text, and where its block stands in the body
         self.setAccessibleName("Reply")
-        self._status = QLabel(self)
-        self._status.setProperty("dim", True)
-        self._status.setTextFormat(Qt.TextFormat.PlainText)
-        self._status.setFont(font_of(self._status, TYPE.small))
-        self._copy = self._tool("copy", "Copy this reply")
+        self._footer = MessageFooter(parent=self)
+        self._footer.sibling_requested.connect(self._on_sibling_requested)
+        self._copy = self._footer.add("copy", "Copy this reply")
         self._copy.clicked.connect(self._on_copy_clicked)
-        self._go_on = self._tool("continue", "Go on with this reply")
+        self._again = self._footer.add("again", "Write another reply")
+        self._again.clicked.connect(self._on_again_clicked)
+        self._edit = self._footer.add("edit", "Edit this reply")
+        self._edit.clicked.connect(self.edit)
+        self._fork = self._footer.add("fork", "Begin a new conversation from here")
+        self._fork.clicked.connect(self._on_fork_clicked)
+        self._go_on = self._footer.add("continue", "Go on with this reply")
         self._go_on.clicked.connect(self._on_go_on_clicked)
-        footer = QHBoxLayout()
-        footer.setSpacing(SPACE[0])
-        footer.addWidget(self._status)
-        footer.addWidget(self._copy)
-        footer.addWidget(self._go_on)
-        footer.addStretch(1)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(SPACE[1])
-        self._column.addLayout(footer)
-        self._show()
+        self._column.addWidget(self._footer)
+        self._show(was_streaming=False)
+
+    @property
+    def has_selection(self) -> bool:
+        return self._editor is not None or (self._body is not None and bool(self._body.selected_markdown()))
 
     def set_message(self, message: Message) -> None:
         was_streaming = self.message.state is MessageState.STREAMING
         super().set_message(message)
-        self._show()
-        if was_streaming and message.state is not MessageState.STREAMING and self.isVisible():
-            self._announce()
+        self._show(was_streaming=was_streaming)
+        if was_streaming and message.state is not MessageState.STREAMING:
+            rest = self._spoken.finish() if QAccessible.isActive() else []
+            self._announce([*rest, *([message.failure.message] if message.failure is not None else [])])
 
     def append_text(self, text: str) -> None:
-        if isinstance(self._text, PlainTextView):
-            self._text.append_text(text)
-            self._shown += len(text)
+        if self._reasoning is not None and not self._body_is_begun:
+            self._reasoning.set_done(0)
+        self._need_body().append_text(text)
+        if QAccessible.isActive():
+            self._announce(self._spoken.feed(text))
+
+    def append_reasoning(self, text: str) -> None:
+        fold = self._need_reasoning()
+        fold.set_running()
+        fold.append_text(text)
 
     def set_progress(self, words: str) -> None:
-        if self.message.state is MessageState.STREAMING and self._status.text() != words:
-            self._status.setText(words)
-            self._status.setVisible(bool(words))
+        if self.message.state is MessageState.STREAMING:
+            self._footer.set_status(words)
 
     def set_last(self, is_last: bool) -> None:
         if is_last != self._is_last:
             self._is_last = is_last
             self._show_buttons()
 
+    def set_siblings(self, position: int, count: int) -> None:
+        self._footer.set_place(position, count)
+
+    def set_visible_range(self, top: int, bottom: int) -> None:
+        self._visible = (top, bottom)
+        if self._body is not None:
+            above = self._body.y()
+            self._body.set_visible_range(top - above, bottom - above)
+            self._hold(max(top - above, 0))
+
     def take_width(self, width: int) -> None:
         """Fit into a column of this width; the layout sees to all but the first time."""
         self._width = width
 
-    def _tool(self, icon_name: str, words: str) -> QToolButton:
-        button = QToolButton(self)
-        button.setIcon(icon(icon_name, Tint.PlaceholderText))
-        button.setIconSize(QSize(16, 16))
-        button.setToolTip(words)
-        button.setAccessibleName(words)
-        return button
+    def position_of(self, offset: int) -> int:
+        return 0 if self._body is None else self._body.y() + self._body.position_of_text(offset)
 
-    def _show(self) -> None:
+    def show_tool_states(self, states: Mapping[str, ToolState]) -> None:
+        """What each call that has no result waits for, by its id."""
+        for call_id, card in self._cards.items():
+            card.set_state(states.get(call_id))
+
+    @Slot()
+    def edit(self) -> None:
+        """Let the user write this reply anew."""
+        if self._editor is not None or self._body is None or self.message.state is MessageState.STREAMING:
+            return
+        self._editor = MessageEditor(self.message.content, "Save", self)
+        self._editor.saved.connect(self._on_edit_saved)
+        self._editor.cancelled.connect(self._end_edit)
+        self._column.insertWidget(self._column.indexOf(self._body), self._editor)
+        self._body.hide()
+        self._editor.edit.setFocus()
+
+    @property
+    def _body_is_begun(self) -> bool:
+        return self._body is not None and bool(self._body.text)
+
+    def _show(self, *, was_streaming: bool) -> None:
         message = self.message
         streaming = message.state is MessageState.STREAMING
-        self._show_text(streaming)
-        words = "generating" if streaming else reply_line(message)
-        if not streaming and isinstance(self._text, PlainTextView):
-            words = f"{words} · {_UNFORMATTED}" if words else _UNFORMATTED
-        self._status.setText(words)
-        self._show_card()
+        self._show_reasoning(was_streaming=was_streaming)
+        if self._body is not None and was_streaming and message.content.startswith(self._body.text):
+            if rest := message.content[len(self._body.text) :]:
+                self._body.append_text(rest)
+            if not streaming:
+                self._body.finish()
+        elif message.content or self._body is not None:
+            self._need_body().set_text(message.content, finished=not streaming)
+        self._show_tool_calls()
+        self._footer.set_status("generating" if streaming else reply_line(message))
+        self._show_failure()
         self._show_buttons()
 
-    def _show_text(self, streaming: bool) -> None:
-        content = self.message.content
-        before = self._text
-        if isinstance(before, PlainTextView) and self._shown and not streaming and not fits_markdown(content):
-            self.append_text(content[self._shown :])  # a huge text is not laid out twice
+    def _show_reasoning(self, *, was_streaming: bool) -> None:
+        message = self.message
+        if not message.reasoning:
             return
-        self._text = None
-        if streaming or (content and not fits_markdown(content)):
-            self._text = PlainTextView(self._width, self)
-            self._text.set_text(content)
-            self._shown = len(content)
-        elif content:
-            self._text = MarkdownView(clean(content), self._width, self)
-            self._text.link_activated.connect(self.link_activated)
-        if self._text is not None:
-            self._text.setAccessibleName("Text of the reply")
-            self._column.insertWidget(0, self._text)
-        if before is not None:
-            self._column.removeWidget(before)
-            before.hide()
-            before.deleteLater()
+        fold = self._need_reasoning()
+        if not was_streaming:
+            fold.set_text(message.reasoning)
+        if message.state is not MessageState.STREAMING:
+            fold.set_done(message.stats.reasoning_seconds if message.stats is not None else 0.0)
 
-    def _show_card(self) -> None:
+    def _show_tool_calls(self) -> None:
+        for call in self.message.tool_calls:
+            if call.id not in self._cards:
+                card = ToolCallCard(call, self._width, self)
+                card.allowed.connect(partial(self._on_tool_allowed, call))
+                card.always_allowed.connect(partial(self._on_tool_always_allowed, call))
+                card.declined.connect(partial(self._on_tool_declined, call))
+                card.answered.connect(partial(self._on_tool_answered, call))
+                self._cards[call.id] = card
+                self._column.insertWidget(self._column.indexOf(self._footer), card)
+
+    def _show_failure(self) -> None:
         problem = self.message.failure
         if problem is None and self.message.state is MessageState.INTERRUPTED:
             problem = _CUT
-        if self._card is not None:
-            self._column.removeWidget(self._card)
-            self._card.hide()
-            self._card.deleteLater()
-            self._card = None
+        if self._failure_card is not None:
+            self._column.removeWidget(self._failure_card)
+            self._failure_card.hide()
+            self._failure_card.deleteLater()
+            self._failure_card = None
         if problem is not None:
             label = ""
             if problem.action is Action.RELOAD:
                 label = "Restart the model and go on" if self.message.content else "Load the model and try again"
             elif problem.action is Action.CONTINUE:
                 label = "Go on" if self.message.content else "Try again"
-            self._card = FailureCard(problem, label, self)
-            self._card.action_triggered.connect(self._on_card_action)
-            self._column.addWidget(self._card)
+            self._failure_card = FailureCard(problem, label, self)
+            self._failure_card.action_triggered.connect(self._on_card_action)
+            self._column.addWidget(self._failure_card)
 
     def _show_buttons(self) -> None:
-        self._status.setVisible(bool(self._status.text()))
         finished = self.message.state is not MessageState.STREAMING
         was_cut = self.message.state is MessageState.STOPPED or self.message.finish_reason is FinishReason.LENGTH
-        self._copy.setVisible(finished and bool(self.message.content))
-        self._go_on.setVisible(finished and was_cut and self._is_last and self._card is None)
+        for button in (self._copy, self._edit):
+            button.setVisible(finished and bool(self.message.content))
+        for button in (self._again, self._fork):
+            button.setVisible(finished)
+        self._go_on.setVisible(finished and was_cut and self._is_last and self._failure_card is None)
 
-    def _announce(self) -> None:
-        words = self.message.failure.message if self.message.failure else clean(self.message.content)[:_ANNOUNCED]
-        QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self, words))
+    def _hold(self, y: int) -> None:
+        """Remember which block stands at this height of the body, to tell when it moves."""
+        if self._body is not None:
+            offset = self._body.block_at(y)
+            self._held = offset, self._body.position_of_text(offset)
+
+    @Slot()
+    def _on_body_height_changed(self) -> None:
+        if self._body is not None and self._visible[0] > self._body.y():
+            offset, before = self._held
+            now = self._body.position_of_text(offset)
+            if now != before:
+                self._held = offset, now
+                self.shifted.emit(self.message.id, self._body.y() + before, now - before)
+        self.height_changed.emit()
+
+    def _need_body(self) -> MarkdownBody:
+        if self._body is None:
+            self._body = MarkdownBody(self._width, self)
+            self._body.setAccessibleName("Text of the reply")
+            self._body.link_activated.connect(self.link_activated)
+            self._body.height_changed.connect(self._on_body_height_changed)
+            self._column.insertWidget(0 if self._reasoning is None else 1, self._body)
+        return self._body
+
+    def _need_reasoning(self) -> ReasoningFold:
+        if self._reasoning is None:
+            self._reasoning = ReasoningFold(self._width, self)
+            self._column.insertWidget(0, self._reasoning)
+        return self._reasoning
+
+    def _announce(self, sentences: list[str]) -> None:
+        if sentences and self.isVisible():
+            QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self, " ".join(sentences)))
+
+    @Slot()
+    def _end_edit(self) -> None:
+        if self._editor is not None and self._body is not None:
+            self._column.removeWidget(self._editor)
+            self._editor.hide()
+            self._editor.deleteLater()
+            self._editor = None
+            self._body.show()
+
+    @Slot(str)
+    def _on_edit_saved(self, text: str) -> None:
+        self._end_edit()
+        if text != self.message.content:
+            self.edit_requested.emit(self.message.id, text)
 
     @Slot()
     def _on_copy_clicked(self) -> None:
         QGuiApplication.clipboard().setText(clean(self.message.content))
 
     @Slot()
+    def _on_again_clicked(self) -> None:
+        self.regenerate_requested.emit(self.message.id)
+
+    @Slot()
+    def _on_fork_clicked(self) -> None:
+        self.fork_requested.emit(self.message.id)
+
+    @Slot()
     def _on_go_on_clicked(self) -> None:
         self.continue_requested.emit(self.message.id)
+
+    @Slot(int)
+    def _on_sibling_requested(self, step: int) -> None:
+        self.sibling_requested.emit(self.message.id, step)
 
     @Slot(object)
     def _on_card_action(self, action: Action) -> None:
@@ -171,3 +280,15 @@ class ReplyView(MessageView):
             self.continue_requested.emit(self.message.id)
         else:
             self.action_triggered.emit(action)
+
+    def _on_tool_allowed(self, call: ToolCall) -> None:
+        self.tool_answered.emit(ToolAnswer(self.message, call))
+
+    def _on_tool_always_allowed(self, call: ToolCall) -> None:
+        self.tool_answered.emit(ToolAnswer(self.message, call, always=True))
+
+    def _on_tool_declined(self, call: ToolCall) -> None:
+        self.tool_answered.emit(ToolAnswer(self.message, call, declined=True))
+
+    def _on_tool_answered(self, call: ToolCall, result: str) -> None:
+        self.tool_answered.emit(ToolAnswer(self.message, call, result=result))

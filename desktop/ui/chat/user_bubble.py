@@ -1,11 +1,17 @@
-"""What the user wrote: a bubble on the right, as wide as its text."""
+"""What the user wrote: a bubble on the right, as wide as its text, with what was attached above it."""
 
 from __future__ import annotations
 
-from PySide6.QtGui import QFontMetricsF
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QWidget
+from collections.abc import Callable
 
-from desktop.domain.conversation import Message
+from PySide6.QtCore import Slot
+from PySide6.QtGui import QFontMetricsF, QGuiApplication
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+
+from desktop.domain.conversation import Attachment, Message
+from desktop.ui.chat.attachment_chip import AttachmentChip
+from desktop.ui.chat.message_editor import MessageEditor
+from desktop.ui.chat.message_footer import MessageFooter
 from desktop.ui.chat.message_view import MessageView
 from desktop.ui.chat.plain_text_view import PlainTextView
 from desktop.ui.chat.text_hygiene import clean
@@ -18,8 +24,16 @@ _MEASURED_LINES = 50
 class UserBubble(MessageView):
     """Plain text, never Markdown: it shows what was sent."""
 
-    def __init__(self, message: Message, width: int, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        message: Message,
+        width: int,
+        parent: QWidget | None = None,
+        data_of: Callable[[Attachment], bytes] | None = None,
+    ) -> None:
+        """data_of: gives the bytes of an attachment, for its thumbnail."""
         super().__init__(message, parent)
+        self._editor: MessageEditor | None = None
         self.setAccessibleName("You wrote")
         self._bubble = QFrame(self)
         self._bubble.setObjectName("UserBubble")
@@ -32,18 +46,76 @@ class UserBubble(MessageView):
         inside = QHBoxLayout(self._bubble)
         inside.setContentsMargins(SPACE[2], SPACE[1], SPACE[2], SPACE[1])
         inside.addWidget(self._text)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addStretch(1)
-        row.addWidget(self._bubble)
+        self._footer = MessageFooter(right=True, parent=self)
+        self._footer.sibling_requested.connect(self._on_sibling_requested)
+        self._footer.add("copy", "Copy your message").clicked.connect(self._on_copy_clicked)
+        self._footer.add("edit", "Edit and send again").clicked.connect(self.edit)
+        self._row = QHBoxLayout()
+        self._row.setContentsMargins(0, 0, 0, 0)
+        self._row.addStretch(1)
+        self._row.addWidget(self._bubble)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(SPACE[0])
+        for attachment in message.attachments:
+            chip = AttachmentChip(attachment.name, removable=False, parent=self)
+            chip.show_attachment(attachment, data_of(attachment) if data_of is not None else b"")
+            line = QHBoxLayout()
+            line.addStretch(1)
+            line.addWidget(chip)
+            self._column.addLayout(line)
+        self._column.addLayout(self._row)
+        self._column.addWidget(self._footer)
+        self._bubble.setVisible(bool(message.content))
         self.take_width(width)
+
+    @property
+    def has_selection(self) -> bool:
+        return self._editor is not None or self._text.textCursor().hasSelection()
 
     def take_width(self, width: int) -> None:
         """Fit into a column of this width."""
         self._bubble.setFixedWidth(min(int(width * _SHARE), self._ideal_width))
+
+    def set_siblings(self, position: int, count: int) -> None:
+        self._footer.set_place(position, count)
+
+    @Slot()
+    def edit(self) -> None:
+        """Let the user write this message anew."""
+        if self._editor is None:
+            self._editor = MessageEditor(self.message.content, "Send", self)
+            self._editor.saved.connect(self._on_edit_saved)
+            self._editor.cancelled.connect(self._end_edit)
+            self._bubble.hide()
+            self._column.insertWidget(self._column.count() - 1, self._editor)
+            self._editor.edit.setFocus()
 
     def _text_width(self, text: str) -> int:
         metrics = QFontMetricsF(self.font())
         lines = clean(text[:20_000]).split("\n")[:_MEASURED_LINES]
         # A character is at least some 2 pixels wide: what is longer fills the bubble anyway.
         return int(max(metrics.horizontalAdvance(line[:1_000]) for line in lines)) + SPACE[0]
+
+    @Slot()
+    def _end_edit(self) -> None:
+        if self._editor is not None:
+            self._column.removeWidget(self._editor)
+            self._editor.hide()
+            self._editor.deleteLater()
+            self._editor = None
+            self._bubble.setVisible(bool(self.message.content))
+
+    @Slot(str)
+    def _on_edit_saved(self, text: str) -> None:
+        self._end_edit()
+        if text != self.message.content:
+            self.edit_requested.emit(self.message.id, text)
+
+    @Slot()
+    def _on_copy_clicked(self) -> None:
+        QGuiApplication.clipboard().setText(clean(self.message.content))
+
+    @Slot(int)
+    def _on_sibling_requested(self, step: int) -> None:
+        self.sibling_requested.emit(self.message.id, step)

@@ -1,0 +1,75 @@
+"""Our settings in LMDeploy's words, and what is refused before LMDeploy is asked."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from desktop.domain.engine_config import Backend, EngineConfig
+from desktop.domain.errors import FailureCode, error
+from desktop.domain.generation import SamplingParams
+
+
+def backend_config(backend: Backend, config: EngineConfig) -> Any:
+    """LMDeploy's configuration object; the CPU backend takes TurboMind's."""
+    from lmdeploy import PytorchEngineConfig, TurbomindEngineConfig
+
+    common: dict[str, Any] = {
+        "dtype": config.dtype,
+        "model_format": None if config.model_format == "hf" else config.model_format,
+        "tp": config.tp,
+        "session_len": config.session_len,
+        "max_batch_size": config.max_batch_size,
+        "cache_max_entry_count": config.cache_max_entry_count,
+        "quant_policy": config.quant_policy,
+        "enable_prefix_caching": config.enable_prefix_caching,
+        "max_prefill_token_num": config.max_prefill_token_num,
+        "language_model_only": config.language_model_only,
+        "hf_overrides": config.hf_overrides,
+        "enable_metrics": config.enable_metrics,
+    }
+    if backend is Backend.PYTORCH:
+        if config.devices is not None:
+            # The PyTorch engine takes the visible cards in order; CUDA is not initialised before the first use.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.devices))
+        return PytorchEngineConfig(**common, block_size=config.cache_block_seq_len)
+    return TurbomindEngineConfig(
+        **common,
+        devices=list(config.devices) if config.devices is not None else None,
+        cache_block_seq_len=config.cache_block_seq_len,
+        rope_scaling_factor=config.rope_scaling_factor,
+        communicator=config.communicator,
+    )
+
+
+def check_architecture(backend: Backend, architecture: str, config: EngineConfig) -> None:
+    """Raise architecture_unsupported before anything is loaded. TurboMind was asked when it was chosen."""
+    if backend is Backend.PYTORCH:
+        from lmdeploy.pytorch.models.module_map import MODULE_MAP
+
+        if architecture not in MODULE_MAP and not config.trust_remote_code:
+            reason = "neither TurboMind nor LMDeploy's PyTorch engine knows it"
+            raise error(FailureCode.ARCHITECTURE_UNSUPPORTED, architecture=architecture, reason=reason)
+    elif backend is Backend.CPU and not config.trust_remote_code:
+        import transformers
+
+        if not hasattr(transformers, architecture):
+            reason = f"Transformers {transformers.__version__} does not know it, and code from model folders is not run"
+            raise error(FailureCode.ARCHITECTURE_UNSUPPORTED, architecture=architecture, reason=reason)
+
+
+def generation_config(params: SamplingParams) -> Any:
+    """LMDeploy's GenerationConfig."""
+    from lmdeploy import GenerationConfig
+
+    return GenerationConfig(
+        max_new_tokens=params.max_new_tokens,
+        do_sample=params.temperature > 0,
+        temperature=params.temperature,
+        top_p=params.top_p,
+        top_k=params.top_k,
+        min_p=params.min_p,
+        repetition_penalty=params.repetition_penalty,
+        random_seed=params.seed,
+        stop_words=list(params.stop) or None,
+    )

@@ -1,0 +1,15 @@
+"""Sentences for files of the user that cannot be taken in."""
+
+from __future__ import annotations
+
+from desktop.domain.errors import FailureCode, TurbodeskError, error
+
+
+def import_broken(name: str, reason: str) -> TurbodeskError:
+    """A file that cannot be imported; reason: what is wrong and in which line, without a full stop."""
+    return error(FailureCode.IMPORT_BROKEN, file=name, reason=reason)
+
+
+def attachment_refused(name: str, reason: str) -> TurbodeskError:
+    """A file that cannot be attached to a message; reason: without a full stop."""
+    return error(FailureCode.ATTACHMENT_REFUSED, file=name, reason=reason)

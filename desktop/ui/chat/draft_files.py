@@ -1,0 +1,128 @@
+"""The files of the message that is being written: picks them, has them read, says what they cost and what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QBuffer, QIODevice, QObject, Slot
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QWidget
+
+from desktop.domain.conversation import Attachment
+from desktop.domain.errors import Failure
+from desktop.domain.generation import ChatMessage, GenerationRequest
+from desktop.services.attachment_reader import AttachmentReader
+from desktop.services.chats import Chats
+from desktop.services.engine_host import EngineHost
+from desktop.ui.chat.composer import Composer
+
+MOST_FILES = 20
+_CHARACTERS_A_TOKEN = 4  # where no model is loaded to count
+
+
+class DraftFiles(QObject):
+    """Drives the composer's bar of attachments."""
+
+    def __init__(self, chats: Chats, host: EngineHost, composer: Composer, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._chats = chats
+        self._host = host
+        self._composer = composer
+        self._window = parent
+        self._reader = AttachmentReader(self)
+        self._data: dict[int, tuple[Attachment, bytes]] = {}
+        self._kept: dict[int | None, list[tuple[Attachment, bytes]]] = {}
+        self._numbers = 0
+        self._reader.attachment_read.connect(self._on_attachment_read)
+        self._reader.reading_failed.connect(self._on_reading_failed)
+        host.tokens_counted.connect(self._on_tokens_counted)
+        composer.bar.changed.connect(self.check)
+        composer.attach_requested.connect(self.pick)
+        composer.edit.files_given.connect(self.add)
+        composer.edit.picture_given.connect(self._on_picture_given)
+
+    @Slot()
+    def pick(self) -> None:
+        """Let the user choose files."""
+        from PySide6.QtWidgets import QFileDialog
+
+        dialog = QFileDialog(self._window, "Attach pictures, texts or PDFs")
+        dialog.setFileMode(QFileDialog.FileMode.ExistingFiles)
+        dialog.filesSelected.connect(self.add)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    @Slot(list)
+    def add(self, paths: list[str]) -> None:
+        """Attach files, at most MOST_FILES at a time."""
+        for path in paths[:MOST_FILES]:
+            self._composer.bar.begin(self._reader.read(path), Path(path).name)
+        if len(paths) > MOST_FILES:
+            self._composer.bar.say(f"Only the first {MOST_FILES} files were attached.")
+
+    def take(self) -> tuple[Attachment, ...]:
+        """What is attached, which then goes with the message."""
+        attachments = self._composer.bar.attachments
+        for attachment, data in self._data.values():
+            if attachment in attachments:
+                self._chats.library.add_data(data)
+        self._data.clear()
+        self._composer.bar.clear()
+        return attachments
+
+    def keep(self, conversation_id: int | None) -> None:
+        """Put aside what is attached, for when this conversation is opened again."""
+        here = self._composer.bar.attachments
+        self._kept[conversation_id] = [pair for pair in self._data.values() if pair[0] in here]
+        self._data.clear()
+        self._composer.bar.clear()
+
+    def bring_back(self, conversation_id: int | None) -> None:
+        """Attach again what was put aside."""
+        for attachment, data in self._kept.pop(conversation_id, []):
+            self._numbers -= 1  # the reader counts upwards from 1
+            self._composer.bar.begin(self._numbers, attachment.name)
+            self._on_attachment_read(self._numbers, attachment, data)
+
+    @Slot()
+    def check(self) -> None:
+        """Refuse pictures that the loaded model cannot see, before anything is sent."""
+        info = self._host.status.info
+        pictures = any(attachment.kind == "image" for attachment in self._composer.bar.attachments)
+        blind = info is not None and self._host.is_ready and not info.reads_images
+        words = ""
+        if pictures and blind and info is not None:
+            words = f"{info.model_name} reads only text. Remove the picture, or load a vision model."
+        self._composer.refuse(words)
+
+    @Slot(object)
+    def _on_picture_given(self, picture: object) -> None:
+        if isinstance(picture, QImage) and not picture.isNull():
+            buffer = QBuffer()
+            buffer.open(QIODevice.OpenModeFlag.WriteOnly)
+            picture.save(buffer, "PNG")  # type: ignore[call-overload]  # the stub wants bytes, PySide text
+            name = "Pasted picture.png"
+            self._composer.bar.begin(self._reader.read_image(bytes(buffer.data().data()), name), name)
+
+    @Slot(int, object, bytes)
+    def _on_attachment_read(self, number: int, attachment: Attachment, data: bytes) -> None:
+        self._data[number] = attachment, data
+        self._composer.bar.show_attachment(number, attachment, data)
+        if attachment.kind == "text":
+            text = data.decode(errors="replace")
+            if self._host.is_ready:
+                message = ChatMessage("user", text)
+                self._host.count_tokens(GenerationRequest(request_id=f"file.{number}", messages=(message,)))
+            else:
+                about = len(text) // _CHARACTERS_A_TOKEN
+                self._composer.bar.show_cost(number, f"about {about:,} tokens")
+
+    @Slot(int, object)
+    def _on_reading_failed(self, number: int, problem: Failure) -> None:
+        self._composer.bar.fail(number, f"{problem.message} {problem.next_step}")
+
+    @Slot(str, int)
+    def _on_tokens_counted(self, request_id: str, count: int) -> None:
+        kind, _, number = request_id.partition(".")
+        if kind == "file":
+            self._composer.bar.show_cost(int(number), f"{count:,} tokens")

@@ -1,0 +1,44 @@
+"""Chooses the widget of a message, and passes on what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import QObject
+from PySide6.QtWidgets import QWidget
+
+from desktop.domain.conversation import Attachment, Message
+from desktop.ui.chat.message_view import MessageView
+
+_PASSED_ON = (
+    "continue_requested",
+    "action_triggered",
+    "link_activated",
+    "edit_requested",
+    "regenerate_requested",
+    "fork_requested",
+    "sibling_requested",
+    "tool_answered",
+)
+
+
+def make_view(message: Message, width: int, parent: QWidget, data_of: Callable[[Attachment], bytes]) -> MessageView:
+    """A widget that shows the message in a column of this width, in pixels. data_of: the bytes of an attachment."""
+    # Imported here: with the first message, or when the window has nothing to do, and not before it is shown.
+    if message.role == "user":
+        from desktop.ui.chat.user_bubble import UserBubble
+
+        return UserBubble(message, width, parent, data_of)
+    if message.role == "tool":
+        from desktop.ui.chat.tool_result_view import ToolResultView
+
+        return ToolResultView(message, width, parent)
+    from desktop.ui.chat.reply_view import ReplyView
+
+    return ReplyView(message, width, parent)
+
+
+def pass_on(view: MessageView, to: QObject) -> None:
+    """Have another object, which has signals of the same names, emit what the user asks of this view."""
+    for name in _PASSED_ON:
+        getattr(view, name).connect(getattr(to, name))

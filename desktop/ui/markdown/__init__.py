@@ -1,0 +1,1 @@
+"""A reply as Markdown: parsed while it streams, drawn block by block."""

@@ -1,0 +1,438 @@
+"""Branches, tools, attachments, settings, search and comparison, as a person uses them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
+from PySide6.QtGui import QGuiApplication, QImage
+from PySide6.QtWidgets import QFileDialog, QInputDialog, QPushButton
+
+from desktop.domain.conversation import ChatSettings, MessageState
+from desktop.domain.generation import SamplingParams, ToolCall, ToolSpec
+from desktop.engine.scripted_engine import Script
+from desktop.services.searcher import Searcher
+from desktop.services.transfers import Transfers
+from desktop.storage.conversations import ConversationStore
+from desktop.ui.chat.reply_view import ReplyView
+from desktop.ui.chat.tool_card import ToolCallCard
+from desktop.ui.chat.tool_dialog import ToolDialog
+from desktop.ui.chat.tool_result_view import ToolResultView
+from desktop.ui.chat.user_bubble import UserBubble
+from tests.ui.conftest import OTHER, Desk
+
+
+def views(desk: Desk) -> list[object]:
+    return list(desk.window.chat_page.view._views.values())
+
+
+def bubble(desk: Desk) -> UserBubble:
+    return next(view for view in views(desk) if isinstance(view, UserBubble))
+
+
+def reply(desk: Desk) -> ReplyView:
+    return next(view for view in reversed(views(desk)) if isinstance(view, ReplyView))
+
+
+def texts(desk: Desk) -> list[str]:
+    current = desk.window.chat_page.current
+    assert current is not None
+    return [message.content for message in desk.chats.messages(current)]
+
+
+# branches
+
+
+def test_an_edited_question_is_sent_again_and_the_arrows_lead_back(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    desk.ask("one")
+    desk.idle()
+    desk.window._edit.trigger()
+    editor = bubble(desk)._editor
+    assert editor is not None
+    assert editor.edit.hasFocus()
+    editor.edit.selectAll()
+    desk.bot.keyClicks(editor.edit, "two")
+    desk.bot.keyClick(editor.edit, "\r")
+    desk.until(lambda: texts(desk) == ["two", "yes"])
+    desk.idle()
+    footer = bubble(desk)._footer
+    assert footer._place.text() == "2/2"
+    footer._before.click()
+    assert texts(desk) == ["one", "yes"]
+    assert bubble(desk)._footer._place.text() == "1/2"
+    assert not bubble(desk)._footer._before.isEnabled()
+
+
+def test_escape_leaves_an_edit_without_a_change(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    desk.ask("one")
+    desk.idle()
+    bubble(desk).edit()
+    editor = bubble(desk)._editor
+    assert editor is not None
+    desk.bot.keyClicks(editor.edit, " more")
+    desk.bot.keyClick(editor.edit, Qt.Key.Key_Escape)
+    assert bubble(desk)._editor is None
+    assert texts(desk) == ["one", "yes"]
+
+
+def test_another_reply_and_a_fork(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    desk.ask("one")
+    desk.idle()
+    desk.window._again.trigger()
+    desk.until(lambda: reply(desk)._footer._place.text() == "2/2")
+    desk.idle()
+    first = desk.window.chat_page.current
+    reply(desk)._fork.click()
+    assert desk.window.chat_page.current != first
+    assert texts(desk) == ["one", "yes"]
+    assert reply(desk)._footer._place.text() == "1/1"
+
+
+def test_the_reply_itself_can_be_written_anew(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    desk.ask("one")
+    desk.idle()
+    reply(desk).edit()
+    editor = reply(desk)._editor
+    assert editor is not None
+    editor.edit.setPlainText("**no**")
+    editor.saved.emit("**no**")
+    assert texts(desk) == ["one", "**no**"]
+    assert desk.chats.generating_count == 0
+
+
+# what the model does
+
+
+def buttons(card: ToolCallCard) -> dict[str, QPushButton]:
+    return {button.text(): button for button in card.findChildren(QPushButton) if button.isVisibleTo(card)}
+
+
+def test_reasoning_is_folded_and_opens(desk: Desk) -> None:
+    desk.load(Script(reasoning="let me think about it", reply="done", tokens_per_second=40))
+    desk.ask("one")
+    desk.until(lambda: bool(views(desk)) and reply(desk)._reasoning is not None)
+    fold = reply(desk)._reasoning
+    assert fold is not None
+    desk.until(lambda: fold._line.text().startswith("Thinking"))
+    fold.set_open(True)
+    desk.idle()
+    assert fold._line.text().startswith("Thought for")
+    assert fold._view is not None
+    assert fold._view.toPlainText().strip() == "let me think about it"
+    assert texts(desk)[-1] == "done"
+
+
+def test_a_tool_asks_runs_and_shows_its_result(desk: Desk) -> None:
+    call = ToolCall(id="a", name="calculator", arguments='{"expression": "6*7"}')
+    desk.load(Script(tool_calls=(call,), reply=""))
+    page = desk.window.chat_page
+    page._new_settings = ChatSettings(tools=("calculator",))
+    desk.ask("What is six times seven?")
+    desk.idle()
+    card = reply(desk)._cards["a"]
+    desk.until(lambda: set(buttons(card)) == {"Allow in this chat", "Always allow", "Decline"})
+    card._fold.set_open(True)
+    buttons(card)["Allow in this chat"].click()
+    desk.until(lambda: texts(desk)[-1] == "The tool said: 42")
+    desk.idle()
+    assert buttons(card) == {}
+    result = next(view for view in views(desk) if isinstance(view, ToolResultView))
+    assert result.accessibleName() == "Result of the tool"
+
+
+def test_a_tool_that_is_always_allowed_asks_no_more_anywhere(desk: Desk) -> None:
+    desk.load(Script(tool_calls=(ToolCall(id="a", name="calculator", arguments='{"expression": "1+1"}'),), reply=""))
+    for number in range(2):
+        desk.window.new_chat()
+        desk.window.chat_page._new_settings = ChatSettings(tools=("calculator",))
+        desk.ask("Go")
+        if number == 0:
+            desk.until(lambda: "a" in reply(desk)._cards and "Always allow" in buttons(reply(desk)._cards["a"]))
+            buttons(reply(desk)._cards["a"])["Always allow"].click()
+        desk.until(lambda: texts(desk)[-1] == "The tool said: 2")
+    assert desk.window.preferences.settings.always_allowed_tools == ("calculator",)
+    page = desk.window.settings_page
+    assert page._ask_again.isEnabled()
+    page._ask_again.click()
+    assert desk.chats.tools.always_allowed == frozenset()
+    assert not page._ask_again.isEnabled()
+
+
+def test_the_users_own_tool_is_declared_and_answered_by_hand(desk: Desk) -> None:
+    desk.window._chat_settings.trigger()
+    panel = desk.window.chat_page._settings_panel
+    assert panel is not None
+    panel.tool_requested.emit()
+    (dialog,) = desk.window.findChildren(ToolDialog)
+    dialog._edit.setPlainText('{"name": "calculator"}')
+    assert not dialog._declare.isEnabled()
+    dialog._edit.setPlainText("{")
+    assert "JSON" in dialog._problem.text()
+    dialog._edit.setPlainText('{"name": "weather", "description": "Now.", "parameters": {"type": "object"}}')
+    dialog._declare.click()
+    assert desk.chats.tools.custom == (
+        ToolSpec(name="weather", description="Now.", parameters={"type": "object", "properties": {}}),
+    )
+    panel.form._tools["weather"].setChecked(True)
+    panel.flush()
+    desk.load(Script(tool_calls=(ToolCall(id="w", name="weather", arguments="{}"),), reply=""))
+    desk.ask("How is the weather?")
+    desk.idle()
+    card = reply(desk)._cards["w"]
+    desk.until(lambda: "Give the result" in buttons(card))
+    assert card._field is not None
+    card._field.setPlainText("sunny")
+    buttons(card)["Give the result"].click()
+    desk.until(lambda: texts(desk)[-1] == "The tool said: sunny")
+    panel.tool_removed.emit("weather")
+    assert desk.chats.tools.custom == ()
+    assert "weather" not in panel.form._tools
+
+
+# settings
+
+
+def test_a_conversation_keeps_its_own_settings_and_a_preset_brings_them_back(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    desk.window._chat_settings.trigger()
+    panel = desk.window.chat_page._settings_panel
+    assert panel is not None
+    assert panel._choice.currentText() == "As on the settings page"
+    panel.flush()
+    assert desk.window.chat_page._new_settings is None, "to look is no change"
+    panel.form._system_prompt.setPlainText("Be brief.")
+    panel.form._as_recommended.setChecked(False)
+    panel.form._temperature.setValue(0.3)
+    desk.ask("one")
+    desk.idle()
+    first = desk.window.chat_page.current
+    assert first is not None
+    mine = desk.chats.library.conversation(first).settings
+    assert mine is not None
+    assert (mine.system_prompt, mine.params.temperature) == ("Be brief.", 0.3)
+    assert panel._choice.currentText() == "Own settings"
+    panel._save.click()
+    dialog = desk.window.findChild(QInputDialog)
+    assert dialog is not None
+    dialog.setTextValue("Kurz")
+    dialog.accept()
+    assert desk.window.preferences.settings.presets["Kurz"].system_prompt == "Be brief."
+    assert panel._choice.currentText() == "Kurz"
+    desk.window.new_chat()
+    assert panel._choice.currentText() == "As on the settings page"
+    panel._choice.setCurrentText("Kurz")
+    panel._choice.activated.emit(panel._choice.currentIndex())
+    desk.ask("two")
+    desk.idle()
+    second = desk.window.chat_page.current
+    assert second is not None
+    settings = desk.chats.library.conversation(second).settings
+    assert settings is not None
+    assert settings.preset == "Kurz"
+    panel._delete.click()
+    assert desk.window.preferences.settings.presets == {}
+    assert panel._choice.currentText() == "Own settings"
+
+
+def test_a_schema_that_is_none_is_said_and_not_used(desk: Desk) -> None:
+    desk.window._chat_settings.trigger()
+    panel = desk.window.chat_page._settings_panel
+    assert panel is not None
+    panel.form._schema.setPlainText("{")
+    assert panel.form._schema_problem.isVisibleTo(panel)
+    assert panel.form.settings.json_schema == ""
+    panel.form._schema.setPlainText('{"type": "object"}')
+    assert not panel.form._schema_problem.isVisibleTo(panel)
+    assert panel.form.settings.json_schema == '{"type": "object"}'
+
+
+# attachments
+
+
+def test_a_text_file_goes_with_the_message(desk: Desk, tmp_path: Path) -> None:
+    desk.load(Script(reply="yes"))
+    file = tmp_path / "notes.txt"
+    file.write_text("the secret is 7")
+    page = desk.window.chat_page
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(file))])
+    page.composer.edit.insertFromMimeData(data)
+    bar = page.composer.bar
+    desk.until(lambda: len(bar.attachments) == 1)
+    assert bar.isVisible()
+    chip = next(iter(bar._chips.values()))
+    desk.until(lambda: "tokens" in chip._detail.text())
+    assert page.composer.button.isEnabled()
+    page.composer.button.click()
+    desk.idle()
+    assert not bar.isVisible()
+    current = page.current
+    assert current is not None
+    (attachment,) = desk.chats.messages(current)[0].attachments
+    assert attachment.name == "notes.txt"
+    assert desk.chats.library.data(attachment) == b"the secret is 7"
+
+
+def test_a_picture_is_refused_by_a_model_that_reads_only_text(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    page = desk.window.chat_page
+    picture = QImage(60, 40, QImage.Format.Format_RGB32)
+    picture.fill(0xFF0000)
+    data = QMimeData()
+    data.setImageData(picture)
+    page.composer.edit.insertFromMimeData(data)
+    bar = page.composer.bar
+    desk.until(lambda: len(bar.attachments) == 1)
+    assert "reads only text" in bar._problem.text()
+    desk.bot.keyClicks(page.composer.edit, "What is it?")
+    assert not page.composer.button.isEnabled()
+    desk.load(Script(reply="red", reads_images=True), OTHER)
+    assert bar._problem.text() == ""
+    page.composer.button.click()
+    desk.idle()
+    assert texts(desk) == ["What is it?", "red"]
+    current = page.current
+    assert current is not None
+    (attachment,) = desk.chats.messages(current)[0].attachments
+    assert (attachment.kind, attachment.width, attachment.height) == ("image", 60, 40)
+
+
+def test_a_file_that_cannot_be_read_says_why(desk: Desk, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n not really")
+    page = desk.window.chat_page
+    page.files.add([str(broken)])
+    desk.until(lambda: "broken.png cannot be attached" in page.composer.bar._problem.text())
+    assert page.composer.bar.attachments == ()
+
+
+def test_what_is_attached_waits_with_its_conversation(desk: Desk, tmp_path: Path) -> None:
+    desk.load(Script(reply="yes"))
+    desk.ask("one")
+    desk.idle()
+    page = desk.window.chat_page
+    first = page.current
+    assert first is not None
+    file = tmp_path / "a.txt"
+    file.write_text("a")
+    page.files.add([str(file)])
+    desk.until(lambda: len(page.composer.bar.attachments) == 1)
+    page.new_chat()
+    assert page.composer.bar.attachments == ()
+    page.open_conversation(first)
+    assert [attachment.name for attachment in page.composer.bar.attachments] == ["a.txt"]
+
+
+# the context
+
+
+def test_the_context_meter_counts_the_conversation_and_the_draft(desk: Desk) -> None:
+    desk.load(Script(reply="one two three", context_length=100))
+    page = desk.window.chat_page
+    label = page.composer.meter._label
+    desk.until(lambda: label.text() == "0 / 100")
+    desk.bot.keyClicks(page.composer.edit, "a b c d")
+    desk.until(lambda: label.text() == "4 / 100")
+    desk.bot.keyClick(page.composer.edit, "\r")
+    desk.idle()
+    desk.until(lambda: label.text() == "7 / 100")
+    page.composer.set_text("word " * 90)
+    desk.until(lambda: label.text() == "97 / 100")
+    assert "cut off" in page.composer.meter.toolTip()
+
+
+# search, comparison, files
+
+
+def test_a_search_jumps_to_the_message(desk: Desk, tmp_path: Path) -> None:
+    desk.load(Script(reply="KV 缓存很大"))
+    desk.ask("How large is the cache?")
+    desk.idle()
+    first = desk.window.chat_page.current
+    desk.window.new_chat()
+    panel = desk.window.chat_page.panel
+    searcher = Searcher(lambda: ConversationStore(tmp_path / "conversations.db"))
+    desk.window.search_requested.connect(searcher.search)
+    searcher.found.connect(panel.show_hits)
+    desk.window._search.trigger()
+    assert panel.search_field.hasFocus()
+    panel.search_field.setText("缓存")
+    model = panel.results.list.model()
+    desk.until(lambda: model.rowCount() == 1)
+    desk.window.grab()
+    place = panel.results.list.visualRect(model.index(0, 0)).center()
+    desk.bot.mouseClick(panel.results.list.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(place))
+    assert desk.window.chat_page.current == first
+    panel.search_field.clear()
+    assert panel.list.isVisible()
+    desk.bot.keyClicks(panel.search_field, "nowhere")
+    desk.until(lambda: panel.results._nothing.isVisible())
+    searcher.close()
+
+
+def test_two_settings_side_by_side(desk: Desk) -> None:
+    desk.load(Script(reply="one two three four"))
+    desk.window.preferences.settings.presets["Short"] = ChatSettings(
+        preset="Short", params=SamplingParams(max_new_tokens=2)
+    )
+    desk.window._compare.trigger()
+    page = desk.window._compare_page
+    assert page is not None
+    page.columns[1].settings.setCurrentText("Short")
+    desk.bot.keyClicks(page.edit, "Go")
+    desk.bot.keyClick(page.edit, "\r")
+    desk.until(lambda: not page.comparison.is_running)
+    assert "after <b>8</b> characters" in page._words.text()
+    assert "three" in page._words.text()
+    for column in page.columns:
+        assert len(column.view._views) == 2
+    page.closed.emit()
+    assert desk.window.chat_page.isVisible()
+    assert [c.title for c in desk.chats.library.conversations()] == ["B: Go", "A: Go"]
+
+
+def test_out_and_in_again(desk: Desk, tmp_path: Path) -> None:
+    desk.load(Script(reply="yes"))
+    desk.ask("one")
+    desk.idle()
+    transfers = Transfers(desk.chats.library, lambda: ConversationStore(tmp_path / "conversations.db"))
+    desk.window.export_requested.connect(lambda path, number: transfers.export(path, {number} if number else None))
+    desk.window.import_requested.connect(transfers.import_file)
+    done: list[object] = []
+    transfers.exported.connect(done.append)
+    transfers.imported.connect(lambda *counts: done.append(counts))
+    transfers.transfer_failed.connect(done.append)
+    file = tmp_path / "out.jsonl"
+    desk.window._export.trigger()
+    (dialog,) = desk.window.findChildren(QFileDialog)
+    assert dialog.selectedFiles()[0].endswith("one.jsonl") or dialog.selectedFiles()[0].endswith("one")
+    dialog.fileSelected.emit(str(file))
+    dialog.close()
+    desk.until(lambda: done == [str(file)])
+    desk.window.import_requested.emit(str(file))
+    desk.until(lambda: len(done) == 2)
+    assert done[1] == (1, 2)
+    first, second = desk.chats.library.conversations()
+    assert first.title == second.title == "one"
+    assert [m.content for m in desk.chats.messages(first.id)] == [m.content for m in desk.chats.messages(second.id)]
+    file.write_text("nonsense")
+    desk.window.import_requested.emit(str(file))
+    desk.until(lambda: len(done) == 3)
+    assert "cannot be imported" in done[2].message
+    assert len(desk.chats.library.conversations()) == 2
+
+
+def test_the_last_reply_is_interrupted_marked_and_copied(desk: Desk) -> None:
+    desk.load(Script(tokens=500, tokens_per_second=200))
+    desk.ask("Go")
+    desk.until(lambda: bool(views(desk)) and "token3" in texts(desk)[-1])
+    desk.window._stop.trigger()
+    desk.idle()
+    assert desk.window.chat_page.branches.last_reply is not None
+    assert desk.window.chat_page.branches.last_reply.state is MessageState.STOPPED
+    desk.window._copy_last.trigger()
+    assert QGuiApplication.clipboard().text() == texts(desk)[-1]
