@@ -56,7 +56,9 @@ def image_from_bytes(data: bytes, name: str) -> tuple[Attachment, bytes]:
     Turned upright, at most LONGEST_SIDE wide and high, encoded anew, as PNG where it has transparency and else as JPEG:
     what the file said about place and camera is gone. Raises TurbodeskError.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image, ImageFile, UnidentifiedImageError
+
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # of the whole process, and other libraries set it
 
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
