@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 
 from desktop.domain.conversation import ChatSettings, Message, MessageState
 from desktop.domain.engine_config import EngineConfig
+from desktop.domain.generation import FinishReason
 from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineStatus
@@ -116,6 +117,15 @@ class Comparison(QObject):
         """What a side has written so far."""
         reply = self._reply(side)
         return reply.content if reply is not None else ""
+
+    def is_whole(self, side: int) -> bool:
+        """Whether a side's reply ended by itself, and was not cut off."""
+        reply = self._reply(side)
+        return (
+            reply is not None
+            and reply.state is MessageState.COMPLETE
+            and reply.finish_reason is not FinishReason.LENGTH
+        )
 
     def reply_id(self, side: int) -> int | None:
         """The message that a side writes."""

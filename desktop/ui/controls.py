@@ -1,12 +1,12 @@
-"""Boxes that paint their own arrows and ticks: a style sheet could only take them from picture files."""
+"""Widgets that paint themselves: boxes, whose arrows a style sheet could only take from files, and a short line."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QPointF
+from PySide6.QtCore import QPointF, QSize, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QSpinBox, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QSpinBox, QWidget
 
-from desktop.ui.theme import SPACE, current_palette
+from desktop.ui.theme import SPACE, TYPE, current_palette, font_of
 
 _HALF = 3.5  # of an arrow's width, in pixels
 
@@ -30,6 +30,32 @@ class TickBox(QCheckBox):
             painter.setPen(QPen(QColor(current_palette().on_accent), 1.8))
             middle = self.height() / 2
             painter.drawPolyline([QPointF(4, middle), QPointF(7, middle + 3), QPointF(12, middle - 3.5)])
+            painter.end()
+
+
+class ElidedLabel(QLabel):
+    """A dim line of plain text that ends with dots where it has no room; its tooltip has all of it."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setProperty("dim", True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setFont(font_of(self, TYPE.small))
+
+    def show_words(self, words: str) -> None:
+        """Show this line instead."""
+        self.setText(words)
+        self.setToolTip(words)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(0, super().minimumSizeHint().height())
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        words = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
+        if len(words) > 1:  # dots alone say nothing
+            painter = QPainter(self)
+            painter.setPen(self.palette().color(self.foregroundRole()))
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, words)
             painter.end()
 
 

@@ -14,6 +14,7 @@ from desktop.engine.scripted_engine import Script
 from desktop.services.searcher import Searcher
 from desktop.services.transfers import Transfers
 from desktop.storage.conversations import ConversationStore
+from desktop.ui.chat.message_edit import MOST_LINES
 from desktop.ui.chat.reply_view import ReplyView
 from desktop.ui.chat.tool_card import ToolCallCard
 from desktop.ui.chat.tool_dialog import ToolDialog
@@ -109,6 +110,33 @@ def test_the_reply_itself_can_be_written_anew(desk: Desk) -> None:
 
 def buttons(card: ToolCallCard) -> dict[str, QPushButton]:
     return {button.text(): button for button in card.findChildren(QPushButton) if button.isVisibleTo(card)}
+
+
+def test_reasoning_that_comes_faster_than_a_frame_is_all_there(desk: Desk) -> None:
+    thoughts = " ".join(str(number) for number in range(300))
+    desk.load(Script(reasoning=thoughts, reply="done", tokens_per_second=0))
+    desk.ask("why")
+    desk.idle()
+    fold = reply(desk)._reasoning
+    assert fold is not None
+    fold.set_open(True)
+    assert fold._view is not None
+    assert fold._view.toPlainText() == thoughts
+
+
+def test_a_long_question_is_edited_in_a_box_of_its_height(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    edit = desk.window.chat_page.composer.edit
+    edit.setPlainText("a question of several lines " * 20)
+    desk.bot.keyClick(edit, "\r")
+    desk.idle()
+    bubble(desk).edit()
+    editor = bubble(desk)._editor
+    assert editor is not None
+    lines = lambda: editor.edit.document().size().height()  # noqa: E731
+    desk.until(lambda: lines() > 2)
+    desk.until(lambda: editor.edit.height() >= min(lines(), MOST_LINES) * editor.edit.fontMetrics().lineSpacing())
+    desk.until(lambda: not editor.edit.verticalScrollBar().isVisible() or lines() > MOST_LINES)
 
 
 def test_reasoning_is_folded_and_opens(desk: Desk) -> None:
@@ -356,10 +384,14 @@ def test_a_search_jumps_to_the_message(desk: Desk, tmp_path: Path) -> None:
     desk.window.new_chat()
     panel = desk.window.chat_page.panel
     searcher = Searcher(lambda: ConversationStore(tmp_path / "conversations.db"))
-    desk.window.search_requested.connect(searcher.search)
-    searcher.found.connect(panel.show_hits)
     desk.window._search.trigger()
     assert panel.search_field.hasFocus()
+    panel.search_field.setText("缓")
+    desk.until(lambda: panel.results.isVisible())
+    assert not panel.results.list.isVisible()
+    assert panel.results._words.text() == "Searching …"
+    desk.window.search_requested.connect(searcher.search)
+    searcher.found.connect(panel.show_hits)
     panel.search_field.setText("缓存")
     model = panel.results.list.model()
     desk.until(lambda: model.rowCount() == 1)
@@ -370,7 +402,7 @@ def test_a_search_jumps_to_the_message(desk: Desk, tmp_path: Path) -> None:
     panel.search_field.clear()
     assert panel.list.isVisible()
     desk.bot.keyClicks(panel.search_field, "nowhere")
-    desk.until(lambda: panel.results._nothing.isVisible())
+    desk.until(lambda: panel.results._words.isVisible() and panel.results._words.text() == "Nothing found")
     searcher.close()
 
 

@@ -46,7 +46,7 @@ class ComparePage(QWidget):
         self._host = host
         self._presets: dict[str, ChatSettings] = {}
         self._config = EngineConfig()
-        self._told: int | None = None
+        self._told: tuple[int, bool] | None = None  # the parting on screen, and whether more may come
         self.comparison = Comparison(chats, host, self)
         self.columns = tuple(self._column(name) for name in ("A", "B"))
         self._words = QLabel(self)
@@ -225,17 +225,22 @@ class ComparePage(QWidget):
             if running:
                 words = "No difference yet." if self.comparison.text(1) else "Writing …"
             self._words.setText(words or "Choose two settings, and ask both the same.")
-        elif point != self._told:
-            self._told = point
+        elif (point, running) != self._told:
+            self._told = point, running
             common = self.comparison.text(0)[max(point - _AROUND, 0) : point]
-            after = [_escaped(self.comparison.text(side)[point : point + _AROUND]) for side in (0, 1)]
+            after = [self._words_from(side, point) for side in (0, 1)]
             self._words.setText(
                 f"The replies part after <b>{point:,}</b> characters: …{_escaped(common)} "
-                f"<b>▸ A:</b> {after[0] or '(ends)'} <b>▸ B:</b> {after[1] or '(ends)'}"
+                f"<b>▸ A:</b> {after[0]} <b>▸ B:</b> {after[1]}"
             )
             for side, column in enumerate(self.columns):
                 if not running and (reply := self.comparison.reply_id(side)) is not None:
                     column.view.jump_to(reply, point)
+
+    def _words_from(self, side: int, point: int) -> str:
+        if words := self.comparison.text(side)[point : point + _AROUND]:
+            return _escaped(words)
+        return "(ends here)" if self.comparison.is_whole(side) else "(was cut off here)"
 
 
 def _escaped(text: str) -> str:

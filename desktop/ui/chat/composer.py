@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRectF, QSize, Qt, Signal, Slot
+from PySide6.QtCore import QRectF, QSize, Signal, Slot
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from desktop.ui.chat.attachment_bar import AttachmentBar
 from desktop.ui.chat.context_meter import ContextMeter
 from desktop.ui.chat.message_edit import MessageEdit
+from desktop.ui.controls import ElidedLabel
 from desktop.ui.icons import Tint, icon
-from desktop.ui.theme import SPACE, TYPE, current_palette, font_of
+from desktop.ui.theme import SPACE, current_palette
 
 _RADIUS = 14
 
@@ -37,11 +38,8 @@ class Composer(QFrame):
         self.edit.submitted.connect(self.submit)
         self.edit.focus_changed.connect(self._on_focus_changed)
         self.edit.textChanged.connect(self._on_text_changed)
-        self._hint = QLabel(self)
-        self._hint.setProperty("dim", True)
-        self._hint.setTextFormat(Qt.TextFormat.PlainText)
+        self._hint = ElidedLabel(self)
         self._hint.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self._hint.setFont(font_of(self._hint, TYPE.small))
         self.bar = AttachmentBar(self)
         self.bar.changed.connect(self._on_text_changed)
         self.meter = ContextMeter(self)
@@ -86,7 +84,7 @@ class Composer(QFrame):
 
     def set_hint(self, words: str) -> None:
         """A short line beside the button."""
-        self._hint.setText(words)
+        self._hint.show_words(words)
 
     def set_generating(self, generating: bool) -> None:
         """Whether the button stops the reply that is being written."""

@@ -71,8 +71,11 @@ class ConversationDelegate(QStyledItemDelegate):
         painter.restore()
 
     def _heading(self, painter: QPainter, option: QStyleOptionViewItem, words: str) -> None:
-        box = QRectF(option.rect).adjusted(SPACE[1] + 2, 0, 0, -SPACE[1])
+        box = QRectF(option.rect).adjusted(SPACE[1] + 2, 0, -SPACE[1], -SPACE[1])
         painter.save()
+        painter.setPen(QPen(QColor(current_palette().line), 1))
+        above = box.top() + SPACE[1] + 0.5
+        painter.drawLine(QPointF(box.left(), above), QPointF(box.right(), above))
         self._line(painter, box, box.bottom(), _small(option.font), current_palette().dim, words)
         painter.restore()
 

@@ -338,7 +338,9 @@ class ConversationPanel(QFrame):
 
     @Slot()
     def _on_search_paused(self) -> None:
-        self._stack.setCurrentWidget(self.results)
+        if self._stack.currentWidget() is not self.results:
+            self.results.show_searching()
+            self._stack.setCurrentWidget(self.results)
         self.search_requested.emit(self.search_field.text())
 
     def show_hits(self, text: str, titles: list[TitleHit], hits: list[SearchHit]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QMimeData, QSize, Qt, Signal, Slot
-from PySide6.QtGui import QFocusEvent, QInputMethodEvent, QKeyEvent, QTextOption
+from PySide6.QtGui import QFocusEvent, QInputMethodEvent, QKeyEvent, QResizeEvent, QTextOption
 from PySide6.QtWidgets import QFrame, QPlainTextEdit, QSizePolicy, QWidget
 
 MOST_LINES = 8
@@ -69,15 +69,24 @@ class MessageEdit(QPlainTextEdit):
         else:
             super().insertFromMimeData(source)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
     def sizeHint(self) -> QSize:
         return QSize(200, self.minimumHeight())
 
     @Slot()
     def _fit(self) -> None:
         lines = min(max(int(self.document().size().height()), 1), MOST_LINES)
-        height = lines * self.fontMetrics().lineSpacing() + 4
+        height = round(lines * self._line_height()) + 4
         if height != self.maximumHeight():
             self.setFixedHeight(height)
+
+    def _line_height(self) -> float:
+        """As it is laid out: the font's own figure is a part of a pixel less, which many lines add up."""
+        first = self.document().firstBlock().layout()
+        return first.lineAt(0).height() if first.lineCount() else self.fontMetrics().lineSpacing()
 
 
 def _files(source: QMimeData) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSize, Qt, Signal, Slot
+from PySide6.QtCore import QSize, Signal, Slot
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QWidget
 
+from desktop.ui.controls import ElidedLabel
 from desktop.ui.icons import Tint, icon
 from desktop.ui.theme import SPACE, TYPE, font_of
 
@@ -19,10 +20,7 @@ class MessageFooter(QWidget):
     def __init__(self, *, right: bool = False, parent: QWidget | None = None) -> None:
         """right: flush right, as beneath what the user wrote."""
         super().__init__(parent)
-        self._status = QLabel(self)
-        self._status.setProperty("dim", True)
-        self._status.setTextFormat(Qt.TextFormat.PlainText)
-        self._status.setFont(font_of(self._status, TYPE.small))
+        self._status = ElidedLabel(self)
         self._before = self.button("left", "The version before")
         self._before.clicked.connect(self._on_before_clicked)
         self._place = QLabel(self)
@@ -62,7 +60,7 @@ class MessageFooter(QWidget):
     def set_status(self, words: str) -> None:
         """What is measured, or how the writing goes."""
         if words != self._status.text() or not words:
-            self._status.setText(words)
+            self._status.show_words(words)
             self._status.setVisible(bool(words))
 
     def set_place(self, position: int, count: int) -> None:

@@ -26,7 +26,12 @@ class ReasoningFold(Fold):
         self.toggled.connect(self._on_opened)
 
     def set_text(self, text: str) -> None:
-        """All of it."""
+        """All of it; what is shown of it already stays."""
+        shown = "".join(self._chunks)
+        if text.startswith(shown):
+            if rest := text[len(shown) :]:
+                self.append_text(rest)
+            return
         self._chunks = [text]
         if self._view is not None:
             self._view.set_text(text)

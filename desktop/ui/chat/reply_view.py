@@ -142,7 +142,7 @@ class ReplyView(MessageView):
     def _show(self, *, was_streaming: bool) -> None:
         message = self.message
         streaming = message.state is MessageState.STREAMING
-        self._show_reasoning(was_streaming=was_streaming)
+        self._show_reasoning()
         if self._body is not None and was_streaming and message.content.startswith(self._body.text):
             if rest := message.content[len(self._body.text) :]:
                 self._body.append_text(rest)
@@ -155,13 +155,12 @@ class ReplyView(MessageView):
         self._show_failure()
         self._show_buttons()
 
-    def _show_reasoning(self, *, was_streaming: bool) -> None:
+    def _show_reasoning(self) -> None:
         message = self.message
         if not message.reasoning:
             return
         fold = self._need_reasoning()
-        if not was_streaming:
-            fold.set_text(message.reasoning)
+        fold.set_text(message.reasoning)
         if message.state is not MessageState.STREAMING:
             fold.set_done(message.stats.reasoning_seconds if message.stats is not None else 0.0)
 

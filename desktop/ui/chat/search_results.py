@@ -72,12 +72,17 @@ class SearchResults(QWidget):
         self.list.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.list.clicked.connect(self._on_chosen)
         self.list.activated.connect(self._on_chosen)
-        self._nothing = QLabel("Nothing found", self)
-        self._nothing.setProperty("dim", True)
-        self._nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._words = QLabel(self)
+        self._words.setProperty("dim", True)
+        self._words.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._stack = QStackedLayout(self)
         self._stack.addWidget(self.list)
-        self._stack.addWidget(self._nothing)
+        self._stack.addWidget(self._words)
+
+    def show_searching(self) -> None:
+        """Say that the first answer is on its way."""
+        self._words.setText("Searching …")
+        self._stack.setCurrentWidget(self._words)
 
     def show_hits(self, titles: list[TitleHit], hits: list[SearchHit], library: Library) -> None:
         """Show these, titles first; those whose conversation has gone meanwhile are left out."""
@@ -90,7 +95,8 @@ class SearchResults(QWidget):
         ]
         self._model.show_hits(known)
         self.list.scrollToTop()
-        self._stack.setCurrentWidget(self.list if known else self._nothing)
+        self._words.setText("Nothing found")
+        self._stack.setCurrentWidget(self.list if known else self._words)
 
     @Slot(QModelIndex)
     def _on_chosen(self, index: QModelIndex) -> None:
@@ -151,8 +157,8 @@ class _HitDelegate(QStyledItemDelegate):
         height = self._text(painter, inside, row.title[:_TITLE], option.font, in_title, lines=1)
         painter.setPen(QColor(colours.dim))
         inside.setTop(inside.top() + height)
-        snippet = row.snippet or "the conversation's title"
-        self._text(painter, inside, snippet, _small(option.font), row.highlights if row.snippet else (), lines=_LINES)
+        snippet, marked = (row.snippet, row.highlights) if row.snippet else ("In the title of the conversation", ())
+        self._text(painter, inside, snippet, _small(option.font), marked, lines=_LINES)
         painter.restore()
 
     def _text(
