@@ -280,11 +280,22 @@ def test_finished_sentences_are_announced(desk: Desk, monkeypatch: pytest.Monkey
     said: list[str] = []
     monkeypatch.setattr(QAccessible, "updateAccessibility", lambda event: said.append(event.message()))
     monkeypatch.setattr(QAccessible, "isActive", lambda: True)
-    desk.load(Script(reply="One two. Three **four** five. Six", tokens_per_second=40))
+    desk.load(Script(reply="One two. Three **four** five. Six", tokens_per_second=10))
+    desk.ask("Go")
+    desk.idle()
+    assert said == ["One two.", "Three four five.", "Six"]
+
+
+def test_the_end_of_a_reply_is_announced_also_when_no_frame_came_for_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(QAccessible, "updateAccessibility", lambda event: said.append(event.message()))
+    monkeypatch.setattr(QAccessible, "isActive", lambda: True)
+    desk.load(Script(reply="One two. Three **four** five. Six", tokens_per_second=0))
     desk.ask("Go")
     desk.idle()
     assert " ".join(said) == "One two. Three four five. Six"
-    assert len(said) == 3
 
 
 def test_the_last_reply_is_copied_as_it_came(desk: Desk) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import Signal, Slot
+from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from desktop.domain.conversation import Message
 from desktop.services.tool_desk import ToolState
+from desktop.ui.chat.message_editor import MessageEditor
 
 
 class MessageView(QWidget):
@@ -41,11 +42,13 @@ class MessageView(QWidget):
     def __init__(self, message: Message, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.message = message
+        self._editor: MessageEditor | None = None
+        self._edited: QWidget | None = None
 
     @property
     def has_selection(self) -> bool:
         """Whether the user would lose something with this widget: selected text, or an edit that is begun."""
-        return False
+        return self._editor is not None
 
     def set_message(self, message: Message) -> None:
         """Show what the message has become."""
@@ -81,3 +84,32 @@ class MessageView(QWidget):
 
     def take_width(self, width: int) -> None:
         """Fit into a column of this width, in pixels."""
+
+    def _begin_edit(self, edited: QWidget, column: QVBoxLayout, save_words: str) -> None:
+        """Put an editor into this column in place of the widget that shows the message's text."""
+        if self._editor is None:
+            self._editor = MessageEditor(self.message.content, save_words, self)
+            self._editor.saved.connect(self._on_edit_saved)
+            self._editor.cancelled.connect(self._end_edit)
+            self._edited = edited
+            column.insertWidget(column.indexOf(edited), self._editor)
+            edited.hide()
+            self._editor.edit.setFocus()
+
+    @Slot()
+    def _end_edit(self) -> None:
+        if self._editor is not None and self._edited is not None:
+            self._editor.hide()
+            self._editor.deleteLater()
+            self._editor = None
+            self._edited.setVisible(bool(self.message.content))
+
+    @Slot(str)
+    def _on_edit_saved(self, text: str) -> None:
+        self._end_edit()
+        if text != self.message.content:
+            self.edit_requested.emit(self.message.id, text)
+
+    @Slot(int)
+    def _on_sibling_requested(self, step: int) -> None:
+        self.sibling_requested.emit(self.message.id, step)

@@ -13,7 +13,6 @@ from desktop.domain.conversation import Message, MessageState
 from desktop.domain.errors import Action, Failure, FailureCode
 from desktop.domain.generation import FinishReason, ToolCall
 from desktop.services.tool_desk import ToolState
-from desktop.ui.chat.message_editor import MessageEditor
 from desktop.ui.chat.message_footer import MessageFooter
 from desktop.ui.chat.message_view import MessageView
 from desktop.ui.chat.reasoning_fold import ReasoningFold
@@ -31,6 +30,7 @@ _CUT = Failure(
     next_step="What had been written is kept.",
     action=Action.CONTINUE,
 )
+_BEGINNING = 500  # characters: a reply that already has more was not begun just now, and is heard from here on
 _ABOUT_THE_REPLY = (Action.RELOAD, Action.CONTINUE)
 
 
@@ -42,10 +42,12 @@ class ReplyView(MessageView):
         self._width = width
         self._reasoning: ReasoningFold | None = None
         self._body: MarkdownBody | None = None
-        self._editor: MessageEditor | None = None
         self._cards: dict[str, ToolCallCard] = {}
         self._failure_card: FailureCard | None = None
         self._spoken = SpokenSentences()
+        self._heard = len(message.content)  # characters of the content that a screen reader was given
+        begun_just_now = message.state is MessageState.STREAMING and self._heard < _BEGINNING
+        self._unheard = message.content if begun_just_now else ""  # and those that it will be given with the next
         self._is_last = False
         self._visible = (0, 3_000)
         self._held = (0, 0)  # an offset of the text, and where its block stands in the body
@@ -70,13 +72,14 @@ class ReplyView(MessageView):
 
     @property
     def has_selection(self) -> bool:
-        return self._editor is not None or (self._body is not None and bool(self._body.selected_markdown()))
+        return super().has_selection or (self._body is not None and bool(self._body.selected_markdown()))
 
     def set_message(self, message: Message) -> None:
         was_streaming = self.message.state is MessageState.STREAMING
         super().set_message(message)
         self._show(was_streaming=was_streaming)
         if was_streaming and message.state is not MessageState.STREAMING:
+            self._speak(message.content[self._heard :])
             rest = self._spoken.finish() if QAccessible.isActive() else []
             self._announce([*rest, *([message.failure.message] if message.failure is not None else [])])
 
@@ -84,8 +87,7 @@ class ReplyView(MessageView):
         if self._reasoning is not None and not self._body_is_begun:
             self._reasoning.set_done(0)
         self._need_body().append_text(text)
-        if QAccessible.isActive():
-            self._announce(self._spoken.feed(text))
+        self._speak(text)
 
     def append_reasoning(self, text: str) -> None:
         fold = self._need_reasoning()
@@ -126,14 +128,8 @@ class ReplyView(MessageView):
     @Slot()
     def edit(self) -> None:
         """Let the user write this reply anew."""
-        if self._editor is not None or self._body is None or self.message.state is MessageState.STREAMING:
-            return
-        self._editor = MessageEditor(self.message.content, "Save", self)
-        self._editor.saved.connect(self._on_edit_saved)
-        self._editor.cancelled.connect(self._end_edit)
-        self._column.insertWidget(self._column.indexOf(self._body), self._editor)
-        self._body.hide()
-        self._editor.edit.setFocus()
+        if self._body is not None and self.message.state is not MessageState.STREAMING:
+            self._begin_edit(self._body, self._column, "Save")
 
     @property
     def _body_is_begun(self) -> bool:
@@ -234,24 +230,15 @@ class ReplyView(MessageView):
             self._column.insertWidget(0, self._reasoning)
         return self._reasoning
 
+    def _speak(self, text: str) -> None:
+        self._heard += len(text)
+        if QAccessible.isActive():
+            self._announce(self._spoken.feed(self._unheard + text))
+            self._unheard = ""
+
     def _announce(self, sentences: list[str]) -> None:
         if sentences and self.isVisible():
             QAccessible.updateAccessibility(QAccessibleAnnouncementEvent(self, " ".join(sentences)))
-
-    @Slot()
-    def _end_edit(self) -> None:
-        if self._editor is not None and self._body is not None:
-            self._column.removeWidget(self._editor)
-            self._editor.hide()
-            self._editor.deleteLater()
-            self._editor = None
-            self._body.show()
-
-    @Slot(str)
-    def _on_edit_saved(self, text: str) -> None:
-        self._end_edit()
-        if text != self.message.content:
-            self.edit_requested.emit(self.message.id, text)
 
     @Slot()
     def _on_copy_clicked(self) -> None:
@@ -268,10 +255,6 @@ class ReplyView(MessageView):
     @Slot()
     def _on_go_on_clicked(self) -> None:
         self.continue_requested.emit(self.message.id)
-
-    @Slot(int)
-    def _on_sibling_requested(self, step: int) -> None:
-        self.sibling_requested.emit(self.message.id, step)
 
     @Slot(object)
     def _on_card_action(self, action: Action) -> None:

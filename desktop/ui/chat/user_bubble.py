@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import Slot
+from PySide6.QtCore import Qt, Slot
 from PySide6.QtGui import QFontMetricsF, QGuiApplication
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from desktop.domain.conversation import Attachment, Message
 from desktop.ui.chat.attachment_chip import AttachmentChip
-from desktop.ui.chat.message_editor import MessageEditor
 from desktop.ui.chat.message_footer import MessageFooter
 from desktop.ui.chat.message_view import MessageView
 from desktop.ui.chat.plain_text_view import PlainTextView
@@ -33,7 +32,6 @@ class UserBubble(MessageView):
     ) -> None:
         """data_of: gives the bytes of an attachment, for its thumbnail."""
         super().__init__(message, parent)
-        self._editor: MessageEditor | None = None
         self.setAccessibleName("You wrote")
         self._bubble = QFrame(self)
         self._bubble.setObjectName("UserBubble")
@@ -50,28 +48,21 @@ class UserBubble(MessageView):
         self._footer.sibling_requested.connect(self._on_sibling_requested)
         self._footer.add("copy", "Copy your message").clicked.connect(self._on_copy_clicked)
         self._footer.add("edit", "Edit and send again").clicked.connect(self.edit)
-        self._row = QHBoxLayout()
-        self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.addStretch(1)
-        self._row.addWidget(self._bubble)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(SPACE[0])
         for attachment in message.attachments:
             chip = AttachmentChip(attachment.name, removable=False, parent=self)
             chip.show_attachment(attachment, data_of(attachment) if data_of is not None else b"")
-            line = QHBoxLayout()
-            line.addStretch(1)
-            line.addWidget(chip)
-            self._column.addLayout(line)
-        self._column.addLayout(self._row)
+            self._column.addWidget(chip, 0, Qt.AlignmentFlag.AlignRight)
+        self._column.addWidget(self._bubble, 0, Qt.AlignmentFlag.AlignRight)
         self._column.addWidget(self._footer)
         self._bubble.setVisible(bool(message.content))
         self.take_width(width)
 
     @property
     def has_selection(self) -> bool:
-        return self._editor is not None or self._text.textCursor().hasSelection()
+        return super().has_selection or self._text.textCursor().hasSelection()
 
     def take_width(self, width: int) -> None:
         """Fit into a column of this width."""
@@ -83,13 +74,7 @@ class UserBubble(MessageView):
     @Slot()
     def edit(self) -> None:
         """Let the user write this message anew."""
-        if self._editor is None:
-            self._editor = MessageEditor(self.message.content, "Send", self)
-            self._editor.saved.connect(self._on_edit_saved)
-            self._editor.cancelled.connect(self._end_edit)
-            self._bubble.hide()
-            self._column.insertWidget(self._column.count() - 1, self._editor)
-            self._editor.edit.setFocus()
+        self._begin_edit(self._bubble, self._column, "Send")
 
     def _text_width(self, text: str) -> int:
         metrics = QFontMetricsF(self.font())
@@ -98,24 +83,5 @@ class UserBubble(MessageView):
         return int(max(metrics.horizontalAdvance(line[:1_000]) for line in lines)) + SPACE[0]
 
     @Slot()
-    def _end_edit(self) -> None:
-        if self._editor is not None:
-            self._column.removeWidget(self._editor)
-            self._editor.hide()
-            self._editor.deleteLater()
-            self._editor = None
-            self._bubble.setVisible(bool(self.message.content))
-
-    @Slot(str)
-    def _on_edit_saved(self, text: str) -> None:
-        self._end_edit()
-        if text != self.message.content:
-            self.edit_requested.emit(self.message.id, text)
-
-    @Slot()
     def _on_copy_clicked(self) -> None:
         QGuiApplication.clipboard().setText(clean(self.message.content))
-
-    @Slot(int)
-    def _on_sibling_requested(self, step: int) -> None:
-        self.sibling_requested.emit(self.message.id, step)

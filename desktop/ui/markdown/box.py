@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from PySide6.QtCore import QRectF
 from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import QWidget
@@ -12,7 +14,7 @@ from desktop.ui.markdown.style import Style
 Span = tuple[int, int]  # characters from … to before …, as the box counts them
 
 
-class Box:
+class Box(ABC):
     """One piece. Coordinates are its own; (0, 0) is the left top corner."""
 
     def __init__(self, piece: Piece, style: Style) -> None:
@@ -36,13 +38,13 @@ class Box:
         """Show this piece, which can_become() accepted. Call lay_out() next."""
         self.piece = piece
 
+    @abstractmethod
     def lay_out(self, width: float) -> None:
         """Take this width and set the height."""
-        raise NotImplementedError
 
+    @abstractmethod
     def paint(self, painter: QPainter, clip: QRectF, selected: Span | None) -> None:
         """Draw what is inside clip."""
-        raise NotImplementedError
 
     def position_at(self, x: float, y: float) -> int:
         """The place between two characters that is nearest."""
@@ -59,10 +61,10 @@ class Box:
         del x, y
         return ""
 
-    def show_controls(self, body: QWidget, x: float, y: float) -> None:
+    def show_controls(self, body: QWidget, x: float, y: float) -> None:  # noqa: B027 (most boxes have none)
         """Put buttons and scroll bars, if it has any, on the body, for a box that stands at (x, y)."""
 
-    def drop_controls(self) -> None:
+    def drop_controls(self) -> None:  # noqa: B027
         """The box is out of sight, or goes away."""
 
     def scroll_sideways(self, pixels: float) -> bool:
