@@ -19,7 +19,7 @@ import psutil
 
 from desktop.domain.conversation import MessageState
 from desktop.domain.engine_config import EngineConfig
-from desktop.domain.generation import ChatMessage, GenerationFailed, GenerationRequest, TextDelta
+from desktop.domain.generation import ChatMessage, GenerationFailed, GenerationRequest, ReasoningDelta, TextDelta
 from desktop.engine.process_engine import ProcessEngine
 from desktop.storage.conversations import ConversationStore
 from desktop.storage.paths import app_paths, demo_checkpoint
@@ -37,11 +37,18 @@ def kill_window(rounds: int, seed: int = 0) -> dict[str, float]:
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder)
-        losses = [_kill_window_once(data, chance.uniform(0.05, 1.5), number + 1) for number in range(rounds)]
-    return {"rounds": rounds, "lost_text_max_s": max(losses), "lost_text_mean_s": sum(losses) / rounds}
+        kills = [_kill_window_once(data, chance.uniform(0.05, 1.5), number + 1) for number in range(rounds)]
+    losses = [loss for loss, _ in kills]
+    return {
+        "rounds": rounds,
+        "while_thinking": sum(thinking for _, thinking in kills),
+        "lost_text_max_s": max(losses),
+        "lost_text_mean_s": sum(losses) / rounds,
+    }
 
 
-def _kill_window_once(data: Path, seconds: float, conversations: int) -> float:
+def _kill_window_once(data: Path, seconds: float, conversations: int) -> tuple[float, bool]:
+    """Seconds of text that are missing, and whether the model still thought."""
     window = subprocess.Popen(
         [sys.executable, "-m", "tests.chaos.window_child", str(data)],
         stdout=subprocess.PIPE,
@@ -79,13 +86,15 @@ def _kill_window_once(data: Path, seconds: float, conversations: int) -> float:
         question, reply = store.messages(found[0].id).values()
     assert question.content == "a question"
     assert reply.state is MessageState.INTERRUPTED
-    saved = reply.content.split()
-    assert saved == [f"token{i}" for i in range(len(saved))]
+    thoughts, words = reply.reasoning.split(), reply.content.split()
+    assert thoughts == [f"thought{i}" for i in range(len(thoughts))]
+    assert words == [f"token{i}" for i in range(len(words))]
+    saved = thoughts + words
     # The first text on screen that was not saved was shown so long before the kill.
     unsaved = [when for when, tokens in shown if tokens > len(saved)]
     loss = killed_at - unsaved[0] if unsaved else 0.0
     assert loss <= ALLOWED_LOSS_SECONDS, f"{loss:.2f} s of text is missing"
-    return loss
+    return loss, not words
 
 
 def kill_engine(rounds: int, seed: int = 0) -> dict[str, float]:
@@ -96,24 +105,30 @@ def kill_engine(rounds: int, seed: int = 0) -> dict[str, float]:
 async def _kill_engine(rounds: int, chance: random.Random) -> dict[str, float]:
     tokens = 0
     for number in range(rounds):
-        script = {"tokens": 100_000, "tokens_per_second": 2000, "load_seconds": 0.0}
+        thoughts = " ".join(f"thought{i}" for i in range(200)) + " "
+        script = {"reasoning": thoughts, "tokens": 100_000, "tokens_per_second": 2000, "load_seconds": 0.0}
         engine = ProcessEngine("scripted", {"TURBODESK_SCRIPT": json.dumps(script)})
         await engine.load(str(demo_checkpoint()), EngineConfig(), lambda progress: None)
         assert engine.pid is not None
         asyncio.get_running_loop().call_later(chance.uniform(0.0, 0.3), os.kill, engine.pid, signal.SIGKILL)
         replies = await asyncio.gather(*(_read(engine, f"{number}.{i}") for i in range(4)))
-        for words, failed in replies:
+        for thought, words, failed in replies:
             assert failed
+            assert thought == [f"thought{i}" for i in range(len(thought))]
+            assert not words or len(thought) == 200
             assert words == [f"token{i}" for i in range(len(words))]
-            tokens += len(words)
+            tokens += len(thought) + len(words)
         assert await engine.wait_stopped() is not None
         await engine.close()
         assert not psutil.pid_exists(engine.pid)
     return {"rounds": rounds, "tokens_kept": tokens}
 
 
-async def _read(engine: ProcessEngine, request_id: str) -> tuple[list[str], bool]:
+async def _read(engine: ProcessEngine, request_id: str) -> tuple[list[str], list[str], bool]:
+    """What it thought, what it wrote, and whether it ended with a failure."""
     request = GenerationRequest(request_id=request_id, messages=(ChatMessage("user", "hi"),))
     events = [event async for event in engine.generate(request)]
-    text = "".join(event.text for event in events if isinstance(event, TextDelta))
-    return text.split(), isinstance(events[-1], GenerationFailed)
+    thought, text = (
+        "".join(event.text for event in events if isinstance(event, kind)) for kind in (ReasoningDelta, TextDelta)
+    )
+    return thought.split(), text.split(), isinstance(events[-1], GenerationFailed)

@@ -18,7 +18,12 @@ from desktop.engine.process_engine import ProcessEngine
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.storage.paths import app_paths
 
-SCRIPT = {"tokens": 100_000, "tokens_per_second": 300}
+# At this rate half of the kills of `kill_window` come while the model still thinks.
+SCRIPT = {
+    "reasoning": " ".join(f"thought{number}" for number in range(200)) + " ",
+    "tokens": 100_000,
+    "tokens_per_second": 300,
+}
 
 
 async def main(data_dir: Path) -> None:
@@ -34,7 +39,8 @@ async def main(data_dir: Path) -> None:
             ready.set()
 
     app.host.status_changed.connect(on_status)
-    app.chats.text_appended.connect(lambda _id, text: print("text", text, flush=True))
+    for appended in (app.chats.reasoning_appended, app.chats.text_appended):
+        appended.connect(lambda _id, text: print("text", text, flush=True))
     app.host.reload()
     await ready.wait()
     app.window.type_message("a question")

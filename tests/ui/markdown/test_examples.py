@@ -1,6 +1,7 @@
 """The parser against examples of every section of CommonMark, and of GFM's tables and strikethrough.
 
-The examples are our own. With TURBODESK_COMMONMARK_SPEC naming the specification's text, its examples are tried too.
+The examples are our own. With TURBODESK_COMMONMARK_SPEC and TURBODESK_GFM_SPEC naming the specifications' texts, their
+examples are tried too (of GFM's, those of tables).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from desktop.ui.markdown.dialect import to_html
 
 EXAMPLES = json.loads((Path(__file__).parent / "examples.json").read_text(encoding="utf-8"))
 SPECIFICATION = os.environ.get("TURBODESK_COMMONMARK_SPEC", "")
+GFM = os.environ.get("TURBODESK_GFM_SPEC", "")
 
 
 def html_of(markdown: str) -> str:
@@ -35,11 +37,25 @@ def test_section(section: str) -> None:
             assert html_of(markdown + "\n") == html, markdown
 
 
+def examples_in(path: str, kind: str = "") -> list[tuple[str, str]]:
+    text = Path(path).read_text(encoding="utf-8").replace("→", "\t")
+    return re.findall(rf"^`{{32}} example{kind}\n(.*?)^\.\n(.*?)^`{{32}}$", text, re.MULTILINE | re.DOTALL)
+
+
 @pytest.mark.skipif(not SPECIFICATION, reason="TURBODESK_COMMONMARK_SPEC does not name the specification's text")
 def test_the_examples_of_the_specification() -> None:
-    text = Path(SPECIFICATION).read_text(encoding="utf-8").replace("→", "\t")
-    examples = re.findall(r"^`{32} example\n(.*?)^\.\n(.*?)^`{32}$", text, re.MULTILINE | re.DOTALL)
+    examples = examples_in(SPECIFICATION)
     assert len(examples) > 600
     for markdown, html in examples:
         # The renderer writes nothing between the tags of an empty quote.
         assert html_of(markdown) == html.replace("<blockquote>\n</blockquote>", "<blockquote></blockquote>"), markdown
+
+
+@pytest.mark.skipif(not GFM, reason="TURBODESK_GFM_SPEC does not name the specification's text")
+def test_the_tables_of_gfm() -> None:
+    examples = examples_in(GFM, " table")
+    assert len(examples) >= 8
+    for markdown, html in examples:
+        # The same in another attribute.
+        aligned = re.sub(r' align="(\w+)"', r' style="text-align:\1"', html)
+        assert html_of(markdown) == aligned, markdown
