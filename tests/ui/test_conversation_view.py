@@ -21,6 +21,7 @@ from desktop.ui.chat.conversation_view import ConversationView
 from desktop.ui.chat.height_estimate import HeightEstimate
 from desktop.ui.chat.message_heights import MessageHeights
 from desktop.ui.chat.message_view import MessageView
+from desktop.ui.markdown.body import MarkdownBody
 from desktop.ui.theme import apply_theme
 
 CODE = "```python\nfor number in range(10):\n    print(number)\n```\n"
@@ -570,6 +571,31 @@ def test_what_a_view_asks_for_is_passed_on(qtbot: QtBot, view: ConversationView,
         with qtbot.waitSignal(getattr(view, name)) as passed:
             getattr(box, name).emit(*values)
         assert passed.args == values
+
+
+def test_a_selection_that_is_dragged_out_of_sight_scrolls_to_what_it_selects(
+    qtbot: QtBot, view: ConversationView
+) -> None:
+    lines = [f"line {number}" for number in range(200)]
+    view.show_messages([message(1, "question", "user"), message(2, "\n\n".join(lines), "assistant")])
+    quiet(qtbot, view)
+    bar = view.verticalScrollBar()
+    bar.setValue(0)
+    quiet(qtbot, view)
+    body = view._views[2].findChild(MarkdownBody)
+    start = QPoint(0, 10)
+    qtbot.mousePress(body, Qt.MouseButton.LeftButton, pos=start)
+    below = body.mapFrom(view, QPoint(200, view.height() + 300))
+    qtbot.mouseMove(body, below)
+    qtbot.waitUntil(lambda: bar.value() > 1_000, timeout=10_000)
+    qtbot.mouseMove(body, body.mapFrom(view, QPoint(2, view.height() // 2)))
+    qtbot.mouseRelease(body, Qt.MouseButton.LeftButton, pos=body.mapFrom(view, QPoint(2, view.height() // 2)))
+    stopped = bar.value()
+    selected = body.selected_markdown().split("\n\n")
+    assert selected[:20] == lines[:20]
+    assert len(selected) > 30
+    qtbot.wait(150)
+    assert bar.value() == stopped
 
 
 def test_tab_goes_through_what_is_in_sight_and_out_again(

@@ -29,6 +29,7 @@ _SAMPLE = 30  # messages
 _FRAME_MILLISECONDS = 16  # what is in sight is told to the views at most once in this time
 _RESIZED_MILLISECONDS = 200  # without another width, before all heights are estimated anew
 _TIDY_MILLISECONDS = 200  # at most so often
+_DRAG_STEP = 60  # pixels, at most, of one step while something is selected with the mouse
 _STEP = 20  # pixels of one step of the scroll bar
 
 
@@ -323,6 +324,7 @@ class ConversationView(QAbstractScrollArea):
         self._texts.forget(message.id)
         view = make_view(message, self._column.width, self._canvas, self._data_of)
         pass_on(view, self)
+        view.drag_left.connect(self._on_drag_left)
         view.set_last(place == len(self._log) - 1)
         if self._siblings_of is not None:
             view.set_siblings(*self._siblings_of(message.id))
@@ -393,6 +395,10 @@ class ConversationView(QAbstractScrollArea):
         if not self._ranges.isActive():
             self._ranges.start()
         self._place_jump()
+
+    @Slot(int)
+    def _on_drag_left(self, pixels: int) -> None:
+        self._bar.setValue(self._bar.value() + max(-_DRAG_STEP, min(pixels, _DRAG_STEP)))
 
     @Slot(QWidget, QWidget)
     def _on_focus_changed(self, before: QWidget | None, now: QWidget | None) -> None:

@@ -23,6 +23,7 @@ class MessageView(QWidget):
         regenerate_requested, fork_requested: message id.
         sibling_requested: the id of the message, and -1 for the sibling before or 1 for the one after.
         tool_answered: a ToolAnswer.
+        drag_left: see Pointer; scroll by about so many pixels.
         height_changed: it wants another height by itself. (One that a layout reports is noticed without this.)
         shifted: message id, y, pixels: what stands at y and below it, in own coordinates, has moved down by so many.
             Keeps what is read in place when something above it inside a long message takes another height.
@@ -36,6 +37,7 @@ class MessageView(QWidget):
     fork_requested = Signal(int)
     sibling_requested = Signal(int, int)
     tool_answered = Signal(object)
+    drag_left = Signal(int)
     height_changed = Signal()
     shifted = Signal(int, int, int)
 

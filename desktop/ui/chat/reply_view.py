@@ -220,6 +220,7 @@ class ReplyView(MessageView):
             self._body = MarkdownBody(self._width, self)
             self._body.setAccessibleName("Text of the reply")
             self._body.link_activated.connect(self.link_activated)
+            self._body.drag_left.connect(self.drag_left)
             self._body.height_changed.connect(self._on_body_height_changed)
             self._column.insertWidget(0 if self._reasoning is None else 1, self._body)
         return self._body

@@ -49,11 +49,13 @@ class MarkdownBody(QWidget):
         link_activated: the address of a link that was clicked; nothing was opened.
         height_changed: sizeHint() and heightForWidth() say something else now.
         selection_changed: selected_markdown() does.
+        drag_left: see Pointer.
     """
 
     link_activated = Signal(str)
     height_changed = Signal()
     selection_changed = Signal()
+    drag_left = Signal(int)
 
     def __init__(self, width: int, parent: QWidget | None = None) -> None:
         """width: in pixels, what the layout will give it; saves laying out the text twice."""
@@ -89,6 +91,7 @@ class MarkdownBody(QWidget):
         self._pointer = Pointer(Layout(self._style, width), self)
         self._pointer.link_clicked.connect(self.link_activated)
         self._pointer.selected.connect(self.selection_changed)
+        self._pointer.drag_left.connect(self.drag_left)
         self._reset()
         formulas().ready.connect(self._on_formulas_ready)
 

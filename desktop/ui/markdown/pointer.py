@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import html
 
-from PySide6.QtCore import QObject, QPoint, QPointF, Qt, Signal, Slot
+from PySide6.QtCore import QObject, QPoint, QPointF, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QAction, QGuiApplication, QHelpEvent, QKeyEvent, QKeySequence, QMouseEvent
 from PySide6.QtWidgets import QMenu, QToolTip, QWidget
 
 from desktop.ui.markdown.box import Box
 from desktop.ui.markdown.layout import Layout
 from desktop.ui.markdown.selection import At, Selection
+
+_SCROLL_MILLISECONDS = 40  # while the mouse is held outside of what is in sight
 
 
 class Pointer(QObject):
@@ -19,16 +21,23 @@ class Pointer(QObject):
     Signals:
         link_clicked: its address.
         selected: something else is selected now.
+        drag_left: by how many pixels the mouse, which selects, is above (negative) or below what is in sight of the
+            body; again and again, until scrolling has brought the end of the body into sight.
     """
 
     link_clicked = Signal(str)
     selected = Signal()
+    drag_left = Signal(int)
 
     def __init__(self, layout: Layout, body: QWidget) -> None:
         super().__init__(body)
         self._body = body
         self._pressed_link = ""
         self._dragging = False
+        self._mouse = QPointF()  # on the screen, when it moved last
+        self._outside = QTimer(self)
+        self._outside.setInterval(_SCROLL_MILLISECONDS)
+        self._outside.timeout.connect(self._on_outside)
         self._text = ""
         self.use(layout)
 
@@ -48,9 +57,10 @@ class Pointer(QObject):
     def move(self, event: QMouseEvent) -> None:
         """Select up to here, or show what a click would do."""
         if self._dragging:
-            at = self._at(event.position())
-            if at != self.selection.head:
-                self.select(self.selection.anchor, at)
+            self._mouse = event.globalPosition()
+            self._drag_to(event.position())
+            if self._distance_outside():
+                self._outside.start()
             return
         shape = Qt.CursorShape.IBeamCursor
         if self.link_at(event.position()):
@@ -62,6 +72,7 @@ class Pointer(QObject):
     def release(self, event: QMouseEvent) -> None:
         """The end of selecting; a link when nothing was selected."""
         self._dragging = False
+        self._outside.stop()
         link, self._pressed_link = self._pressed_link, ""
         if link and self.selection.is_empty and self.link_at(event.position()) == link:
             self.link_clicked.emit(link)
@@ -157,6 +168,28 @@ class Pointer(QObject):
     def _tell(self) -> None:
         self._body.update()
         self.selected.emit()
+
+    def _drag_to(self, point: QPointF) -> None:
+        at = self._at(point)
+        if at != self.selection.head:
+            self.select(self.selection.anchor, at)
+
+    def _distance_outside(self) -> int:
+        y = round(self._body.mapFromGlobal(self._mouse).y())
+        seen = self._body.visibleRegion().boundingRect()
+        if y < seen.top() and seen.top() > 0:
+            return y - seen.top()
+        if y > seen.bottom() and seen.bottom() < self._body.height() - 1:
+            return y - seen.bottom()
+        return 0
+
+    @Slot()
+    def _on_outside(self) -> None:
+        if pixels := self._distance_outside():
+            self.drag_left.emit(pixels)
+            self._drag_to(self._body.mapFromGlobal(self._mouse))
+        else:
+            self._outside.stop()
 
     @Slot()
     def _on_copy_shown(self) -> None:
