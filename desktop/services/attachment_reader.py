@@ -40,6 +40,12 @@ class AttachmentReader(QObject):
 
         return self._start(lambda: image_from_bytes(data, name))
 
+    def read_text(self, text: str, name: str) -> int:
+        """Take in a text, as from the clipboard; returns the number its answer will bear."""
+        from desktop.storage.attachments import text_from_string
+
+        return self._start(lambda: text_from_string(text, name))
+
     def _start(self, work: Callable[[], tuple[Attachment, bytes]]) -> int:
         self._count += 1
         threading.Thread(target=self._work, args=(self._count, work), name="read-attachment", daemon=True).start()

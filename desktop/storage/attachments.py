@@ -46,8 +46,8 @@ def read_attachment(path: Path, cancelled: IsCancelled = never) -> tuple[Attachm
         if suffix in IMAGE_SUFFIXES:
             return image_from_bytes(_read(path, MOST_IMAGE_BYTES), name)
         if suffix == ".pdf":
-            return _text_attachment(_pdf_text(_read(path, MOST_PDF_BYTES), name, cancelled), name, "application/pdf")
-        return _text_attachment(_text(_read(path, MOST_TEXT_BYTES), name), name, "text/plain")
+            return text_from_string(_pdf_text(_read(path, MOST_PDF_BYTES), name, cancelled), name, "application/pdf")
+        return text_from_string(_text(_read(path, MOST_TEXT_BYTES), name), name)
 
 
 def image_from_bytes(data: bytes, name: str) -> tuple[Attachment, bytes]:
@@ -84,6 +84,14 @@ def image_from_bytes(data: bytes, name: str) -> tuple[Attachment, bytes]:
     encoded = buffer.getvalue()
     media_type = "image/png" if has_alpha else "image/jpeg"
     return _attachment(encoded, name, "image", media_type, width=small.width, height=small.height), encoded
+
+
+def text_from_string(text: str, name: str, media_type: str = "text/plain") -> tuple[Attachment, bytes]:
+    """The attachment that a text makes, and its bytes in UTF-8. Raises TurbodeskError when it is too long."""
+    data = text.encode(errors="replace")  # a PDF may name characters that there are not
+    if len(data) > MOST_TEXT_BYTES:
+        raise _too_much_text(name)
+    return _attachment(data, name, "text", media_type), data
 
 
 def _too_many_pixels(name: str) -> TurbodeskError:
@@ -150,13 +158,6 @@ def _pdf_text(data: bytes, name: str, cancelled: IsCancelled) -> str:
     if not text:
         raise attachment_refused(name, "it holds no text, only pictures of pages")
     return text
-
-
-def _text_attachment(text: str, name: str, media_type: str) -> tuple[Attachment, bytes]:
-    data = text.encode(errors="replace")  # a PDF may name characters that there are not
-    if len(data) > MOST_TEXT_BYTES:
-        raise _too_much_text(name)
-    return _attachment(data, name, "text", media_type), data
 
 
 def _too_much_text(name: str) -> TurbodeskError:

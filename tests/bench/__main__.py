@@ -50,6 +50,7 @@ FIGURES = (
     Figure("10,000 messages: first paint", "bench_long_conversation", "first_paint_ms", "<=", 100.0, "ms"),
     Figure("the same: the window's memory grows by", "bench_long_conversation", "growth_mb", "<=", 30.0, "MB"),
     Figure("longest stall while the bar is dragged", "bench_long_conversation", "scroll_stall_ms", "<=", 50.0, "ms"),
+    Figure("hostile content: longest GUI-thread stall", "bench_hostile", "stall_max_ms", "<=", 200.0, "ms"),
     Figure("search in 1,000,000 messages: slowest of 25", "bench_storage", "search_worst_ms", "<=", 50.0, "ms"),
     Figure("app start with that database ÷ with an empty one", "bench_storage", "start_ratio", "<=", 1.2),
     Figure("gauge at 4 Hz on a busy card: share of a core", "bench_gauge", "gauge_cpu_1_cards_4hz_moving", "<=", 0.01),

@@ -243,7 +243,8 @@ def test_a_long_conversation_shows_its_end_first(desk: Desk) -> None:
     bar = page.view.verticalScrollBar()
     desk.until(lambda: bar.value() == bar.maximum() > 0)
     texts = [message.content for message in desk.chats.messages(conversation)]
-    assert [view.message.content for view in in_order(desk)][-4:] == texts[-4:]
+    desk.until(lambda: [view.message.content for view in in_order(desk)][-4:] == texts[-4:])
+    assert bar.value() == bar.maximum()
     bar.setValue(0)
     desk.until(lambda: [view.message.content for view in in_order(desk)][:4] == texts[:4])
     desk.until(lambda: len(page.view._views) < 60)

@@ -6,14 +6,18 @@ import time
 
 import pytest
 from PySide6.QtCore import QPoint, Qt, QUrl
+from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
 from desktop.engine.scripted_engine import Script
 from desktop.ui.chat import link_question
 from desktop.ui.chat.link_question import LinkQuestion
+from desktop.ui.chat.long_text import FIRST, LongText
+from desktop.ui.chat.message_edit import LONGEST_TEXT
 from desktop.ui.chat.plain_text_view import PlainTextView
 from desktop.ui.chat.text_hygiene import clean
 from desktop.ui.markdown.body import MarkdownBody
+from tests.hostile_texts import HOSTILE
 from tests.ui.conftest import Desk
 
 SECONDS = 5.0  # generous: machines differ; what this catches is quadratic
@@ -49,24 +53,6 @@ def test_a_link_opens_nothing_by_itself(qtbot: QtBot, monkeypatch: pytest.Monkey
     assert opened == [address for _ in opens]
 
 
-HOSTILE = {
-    "NUL": "a\x00b",
-    "half surrogates": "a\ud800b\udfff",
-    "right to left": "abc \u202e gnirts \u202c שלום",
-    "zalgo": "Z\u0351\u036b\u0343\u036a\u0302" * 500,
-    "backticks": "`" * 100_000,
-    "quotes": ">" * 20_000 + "x",
-    "brackets": "[" * 50_000,
-    "emphasis": "_*" * 20_000,
-    "nested list": "".join("  " * depth + "* x\n" for depth in range(200)),
-    "wide table": "|" * 20_000 + "\n" + "|-" * 20_000 + "\n",
-    "long table": "| a | b |\n|---|---|\n" + "| 1 | 2 |\n" * 20_000,
-    "one line": "x" * 200_000,
-    "one line of words": "word " * 40_000,
-    "carriage returns": "a\rb\r\nc",
-}
-
-
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_reply_is_shown_in_time(desk: Desk, name: str) -> None:
     desk.load(Script(reply=HOSTILE[name]))
@@ -91,6 +77,45 @@ def test_a_line_without_an_end_appears_in_bounded_steps(qtbot: QtBot) -> None:
     assert view.document().blockCount() > 5
     view.selectAll()
     assert view.createMimeDataFromSelection().text() == "token" * 4_000
+
+
+def test_a_long_text_shows_its_beginning_and_more_on_request(qtbot: QtBot) -> None:
+    text = "".join(f"{number} " for number in range(9_000))
+    long = LongText(500, "text")
+    qtbot.addWidget(long)
+    long.show()
+
+    def shown() -> str:
+        long._view.selectAll()
+        return long._view.createMimeDataFromSelection().text()
+
+    long.set_text(text)
+    assert shown() == text[:FIRST]
+    assert f"{len(text) - FIRST:,}" in long._button.text()
+    long.append_text("end")
+    while long._button.isVisible():
+        long._button.click()
+    assert shown() == text + "end"
+    long.set_text("short")
+    assert shown() == "short"
+    assert not long._button.isVisible()
+    long.append_text(" and more")
+    assert shown() == "short and more"
+
+
+def test_a_long_text_that_is_pasted_becomes_an_attachment(desk: Desk) -> None:
+    composer = desk.window.chat_page.composer
+    QGuiApplication.clipboard().setText("x" * (LONGEST_TEXT + 1))
+    composer.edit.paste()
+    desk.until(lambda: bool(composer.bar.attachments))
+    assert composer.text == ""
+    (attachment,) = composer.bar.attachments
+    assert attachment.kind == "text"
+    assert attachment.size == LONGEST_TEXT + 1
+    composer.bar.clear()
+    QGuiApplication.clipboard().setText("x" * LONGEST_TEXT)
+    composer.edit.paste()
+    assert composer.text == "x" * LONGEST_TEXT
 
 
 def test_what_is_copied_has_the_line_ends_it_came_with(qtbot: QtBot) -> None:

@@ -121,7 +121,7 @@ def test_reasoning_that_comes_faster_than_a_frame_is_all_there(desk: Desk) -> No
     assert fold is not None
     fold.set_open(True)
     assert fold._view is not None
-    assert fold._view.toPlainText() == thoughts
+    assert fold._view._view.toPlainText() == thoughts
 
 
 def test_a_long_question_is_edited_in_a_box_of_its_height(desk: Desk) -> None:
@@ -150,7 +150,7 @@ def test_reasoning_is_folded_and_opens(desk: Desk) -> None:
     desk.idle()
     assert fold._line.text().startswith("Thought for")
     assert fold._view is not None
-    assert fold._view.toPlainText().strip() == "let me think about it"
+    assert fold._view._view.toPlainText().strip() == "let me think about it"
     assert texts(desk)[-1] == "done"
 
 

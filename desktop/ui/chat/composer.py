@@ -33,7 +33,7 @@ class Composer(QFrame):
         self._generating = False
         self._refused = False
         self._focused = False
-        self.edit = MessageEdit(self)
+        self.edit = MessageEdit(self, attaches=True)
         self.edit.setAccessibleName("Message")
         self.edit.submitted.connect(self.submit)
         self.edit.focus_changed.connect(self._on_focus_changed)

@@ -40,6 +40,7 @@ class DraftFiles(QObject):
         composer.attach_requested.connect(self.pick)
         composer.edit.files_given.connect(self.add)
         composer.edit.picture_given.connect(self._on_picture_given)
+        composer.edit.text_given.connect(self._on_text_given)
 
     @Slot()
     def pick(self) -> None:
@@ -103,6 +104,11 @@ class DraftFiles(QObject):
             picture.save(buffer, "PNG")  # type: ignore[call-overload]  # the stub wants bytes, PySide text
             name = "Pasted picture.png"
             self._composer.bar.begin(self._reader.read_image(bytes(buffer.data().data()), name), name)
+
+    @Slot(str)
+    def _on_text_given(self, text: str) -> None:
+        name = "Pasted text.txt"
+        self._composer.bar.begin(self._reader.read_text(text, name), name)
 
     @Slot(int, object, bytes)
     def _on_attachment_read(self, number: int, attachment: Attachment, data: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from desktop.domain.conversation import Message, MessageState
+from desktop.ui.chat.long_text import FIRST
 
 _BUBBLE_SHARE = 0.8  # of the column, for the text of a user's message
 _SHORT_LINES = 0.4  # how many of the ends of lines leave a row behind that is not full
@@ -28,6 +29,10 @@ class HeightEstimate:
         """The likely height of the message, without the space around it."""
         is_user = message.role == "user"
         text = message.content
+        if is_user and len(text) > FIRST:
+            text = text[:FIRST]
+        elif message.role == "tool":
+            text = ""
         length: float = len(text)
         if not text.isascii():
             sample = text[:_SAMPLE]

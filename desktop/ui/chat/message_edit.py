@@ -7,6 +7,7 @@ from PySide6.QtGui import QFocusEvent, QInputMethodEvent, QKeyEvent, QResizeEven
 from PySide6.QtWidgets import QFrame, QPlainTextEdit, QSizePolicy, QWidget
 
 MOST_LINES = 8
+LONGEST_TEXT = 20_000  # characters that are pasted; a box of a few lines is no place for more
 _ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
 
@@ -15,15 +16,19 @@ class MessageEdit(QPlainTextEdit):
     submitted: Enter was pressed.
     focus_changed: whether it has the focus now.
     files_given: paths that were pasted or dropped. picture_given: a QImage that was.
+    text_given: a text that was, and that is too long for this box.
     """
 
     submitted = Signal()
     focus_changed = Signal(bool)
     files_given = Signal(list)
     picture_given = Signal(object)
+    text_given = Signal(str)
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, parent: QWidget | None = None, *, attaches: bool = False) -> None:
+        """attaches: files, pictures and long texts are given out and not put in."""
         super().__init__(parent)
+        self._attaches = attaches
         self._composing = False
         self.setProperty("bare", True)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -58,14 +63,19 @@ class MessageEdit(QPlainTextEdit):
         self.focus_changed.emit(False)
 
     def canInsertFromMimeData(self, source: QMimeData) -> bool:
-        return source.hasImage() or bool(_files(source)) or super().canInsertFromMimeData(source)
+        attachable = self._attaches and (source.hasImage() or bool(_files(source)))
+        return attachable or super().canInsertFromMimeData(source)
 
     def insertFromMimeData(self, source: QMimeData) -> None:
         # A picture from an office program comes with its text as well: then the text is meant.
-        if files := _files(source):
+        if not self._attaches:
+            super().insertFromMimeData(source)
+        elif files := _files(source):
             self.files_given.emit(files)
         elif source.hasImage() and not source.hasText():
             self.picture_given.emit(source.imageData())
+        elif len(source.text()) > LONGEST_TEXT:
+            self.text_given.emit(source.text())
         else:
             super().insertFromMimeData(source)
 

@@ -9,6 +9,8 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWi
 from desktop.ui.chat.message_edit import MessageEdit
 from desktop.ui.theme import SPACE
 
+LONGEST = 100_000  # characters that can be edited: more would take longer to lay out than a window may stand still
+
 
 class MessageEditor(QFrame):
     """Signals:

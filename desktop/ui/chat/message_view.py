@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from desktop.domain.conversation import Message
 from desktop.services.tool_desk import ToolState
-from desktop.ui.chat.message_editor import MessageEditor
+from desktop.ui.chat.message_editor import LONGEST, MessageEditor
 
 
 class MessageView(QWidget):
@@ -87,9 +87,13 @@ class MessageView(QWidget):
     def take_width(self, width: int) -> None:
         """Fit into a column of this width, in pixels."""
 
+    @property
+    def _is_editable(self) -> bool:
+        return len(self.message.content) <= LONGEST
+
     def _begin_edit(self, edited: QWidget, column: QVBoxLayout, save_words: str) -> None:
         """Put an editor into this column in place of the widget that shows the message's text."""
-        if self._editor is None:
+        if self._editor is None and self._is_editable:
             self._editor = MessageEditor(self.message.content, save_words, self)
             self._editor.saved.connect(self._on_edit_saved)
             self._editor.cancelled.connect(self._end_edit)

@@ -8,7 +8,7 @@ from PySide6.QtCore import QTimer, Slot
 from PySide6.QtWidgets import QWidget
 
 from desktop.ui.chat.fold import Fold
-from desktop.ui.chat.plain_text_view import PlainTextView
+from desktop.ui.chat.long_text import LongText
 
 
 class ReasoningFold(Fold):
@@ -18,7 +18,7 @@ class ReasoningFold(Fold):
         super().__init__(parent)
         self._width = width
         self._chunks: list[str] = []
-        self._view: PlainTextView | None = None
+        self._view: LongText | None = None
         self._began = time.monotonic()
         self._clock = QTimer(self)
         self._clock.setInterval(1000)
@@ -61,8 +61,7 @@ class ReasoningFold(Fold):
     @Slot(bool)
     def _on_opened(self, is_open: bool) -> None:
         if is_open and self._view is None:
-            self._view = PlainTextView(self._width, self)
-            self._view.setAccessibleName("What the model thought")
+            self._view = LongText(self._width, "What the model thought", self)
             self._view.setProperty("dim", True)
             self._view.set_text("".join(self._chunks))
             self.set_content(self._view)

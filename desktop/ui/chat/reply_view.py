@@ -195,6 +195,7 @@ class ReplyView(MessageView):
         was_cut = self.message.state is MessageState.STOPPED or self.message.finish_reason is FinishReason.LENGTH
         for button in (self._copy, self._edit):
             button.setVisible(finished and bool(self.message.content))
+        self._edit.setEnabled(self._is_editable)
         for button in (self._again, self._fork):
             button.setVisible(finished)
         self._go_on.setVisible(finished and was_cut and self._is_last and self._failure_card is None)

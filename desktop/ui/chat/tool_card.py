@@ -12,13 +12,13 @@ from desktop.domain.conversation import Message
 from desktop.domain.generation import ToolCall
 from desktop.services.tool_desk import ToolState
 from desktop.ui.chat.fold import Fold
-from desktop.ui.chat.plain_text_view import PlainTextView
+from desktop.ui.chat.long_text import LongText
 from desktop.ui.chat.text_hygiene import clean
 from desktop.ui.icons import IconLabel
 from desktop.ui.theme import SPACE, TYPE, font_of
 
 _LINE = 80  # characters of the arguments on the line
-_SHOWN = 20_000  # characters of what opens
+_LAID_OUT = 20_000  # characters of JSON, at most, that get line ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,14 +156,13 @@ def _one_line(text: str) -> str:
 def _pretty(text: str) -> str:
     """JSON with line ends, anything else as it is."""
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False) if len(text) <= _SHOWN else text[:_SHOWN]
+        return json.dumps(json.loads(text), indent=2, ensure_ascii=False) if len(text) <= _LAID_OUT else text
     except (ValueError, RecursionError):
-        return text[:_SHOWN]
+        return text
 
 
-def _text(text: str, width: int, name: str) -> PlainTextView:
-    view = PlainTextView(width)
-    view.setAccessibleName(name)
+def _text(text: str, width: int, name: str) -> LongText:
+    view = LongText(width, name)
     view.set_text(text)
     return view
 

@@ -10,9 +10,9 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from desktop.domain.conversation import Attachment, Message
 from desktop.ui.chat.attachment_chip import AttachmentChip
+from desktop.ui.chat.long_text import LongText
 from desktop.ui.chat.message_footer import MessageFooter
 from desktop.ui.chat.message_view import MessageView
-from desktop.ui.chat.plain_text_view import PlainTextView
 from desktop.ui.chat.text_hygiene import clean
 from desktop.ui.theme import SPACE
 
@@ -38,8 +38,7 @@ class UserBubble(MessageView):
         most = int(width * _SHARE)
         padding = 2 * SPACE[2]
         self._ideal_width = min(self._text_width(message.content) + padding, 4 * width)
-        self._text = PlainTextView(min(most, self._ideal_width) - padding, self._bubble)
-        self._text.setAccessibleName("Your message")
+        self._text = LongText(min(most, self._ideal_width) - padding, "Your message", self._bubble)
         self._text.set_text(message.content)
         inside = QHBoxLayout(self._bubble)
         inside.setContentsMargins(SPACE[2], SPACE[1], SPACE[2], SPACE[1])
@@ -47,7 +46,9 @@ class UserBubble(MessageView):
         self._footer = MessageFooter(right=True, parent=self)
         self._footer.sibling_requested.connect(self._on_sibling_requested)
         self._footer.add("copy", "Copy your message").clicked.connect(self._on_copy_clicked)
-        self._footer.add("edit", "Edit and send again").clicked.connect(self.edit)
+        edit = self._footer.add("edit", "Edit and send again" if self._is_editable else "Too long to be edited")
+        edit.setEnabled(self._is_editable)
+        edit.clicked.connect(self.edit)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(SPACE[0])
@@ -62,7 +63,7 @@ class UserBubble(MessageView):
 
     @property
     def has_selection(self) -> bool:
-        return super().has_selection or self._text.textCursor().hasSelection()
+        return super().has_selection or self._text.has_selection
 
     def take_width(self, width: int) -> None:
         """Fit into a column of this width."""

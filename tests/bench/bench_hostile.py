@@ -1,0 +1,100 @@
+"""The longest stall of the GUI thread while the window shows what means harm: streamed, opened, and pasted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtGui import QGuiApplication
+
+from desktop.domain.conversation import Message
+from desktop.engine.scripted_engine import Script, ScriptedEngine
+from desktop.storage.paths import app_paths
+from tests.bench.bench_streaming import StallMeter
+from tests.hostile_texts import HOSTILE
+
+SIZE = 10_000_000  # characters of the large ones
+LARGE = {
+    "10 MB of words": "some words of a text without an end. " * (SIZE // 37),
+    "10 MB of paragraphs": "Some words of a paragraph, **bold** and `code`.\n\n" * (SIZE // 49),
+    "10 MB in one line": "x" * SIZE,
+}
+SETTLE_SECONDS = 1.0
+
+
+async def _measure() -> dict[str, float]:
+    from desktop.app import App
+    from desktop.services.engine_status import EngineState
+
+    stalls: dict[str, float] = {}
+    script = [Script()]
+    with tempfile.TemporaryDirectory() as folder:
+        app = App(app_paths(Path(folder)), lambda on_log: ScriptedEngine(script[0]))
+        app.window.resize(1280, 800)
+        app.window.show()
+        ready = asyncio.Event()
+        app.host.status_changed.connect(lambda status: ready.set() if status.state is EngineState.READY else None)
+
+        async def idle() -> None:
+            await asyncio.sleep(0.05)
+            while app.chats.generating_count:
+                await asyncio.sleep(0.02)
+            await asyncio.sleep(SETTLE_SECONDS)
+
+        async def watch(name: str, act: Callable[[], object]) -> None:
+            meter = StallMeter()
+            meter.start()
+            act()
+            await idle()
+            meter.stop()
+            stalls[name] = max(meter.gaps)
+            print(f"{name:<34} {stalls[name]:8.1f} ms", flush=True)
+
+        for name, text in HOSTILE.items():
+            script[0] = Script(reply=text, tokens_per_second=5_000)
+            ready.clear()
+            app.host.reload()
+            await ready.wait()
+            await asyncio.sleep(0.3)
+            app.window.new_chat()
+            app.window.type_message("Go")
+            await watch(f"streamed: {name}", app.window.press_send)
+            conversation = app.chats.library.conversations()[0].id
+            app.window.new_chat()
+            await asyncio.sleep(0.2)
+            await watch(f"opened: {name}", partial(app.window.chat_page.open_conversation, conversation))
+        for name, text in LARGE.items():
+            app.window.new_chat()
+            app.window.chat_page.composer.edit.setFocus()
+            QGuiApplication.clipboard().setText(text)
+            await watch(f"pasted: {name}", app.window.chat_page.composer.edit.paste)
+            await watch(f"sent: {name}", app.window.press_send)
+            for role in ("user", "assistant"):
+                conversation = app.library.add_conversation(name)
+                message = Message(
+                    id=0, conversation_id=conversation, parent_id=None, role=role, content=text, created_at=0
+                )
+                app.library.add_message(message)
+                await asyncio.sleep(SETTLE_SECONDS)
+                await watch(f"opened ({role}): {name}", partial(app.window.chat_page.open_conversation, conversation))
+        await app.shutdown()
+    return stalls
+
+
+def measure() -> dict[str, float]:
+    """Stalls in ms."""
+    import qasync
+    from PySide6.QtWidgets import QApplication
+
+    qt = QApplication.instance() or QApplication([])
+    with asyncio.Runner(loop_factory=lambda: qasync.QEventLoop(qt)) as runner:
+        stalls = runner.run(_measure())
+    return {"stall_max_ms": max(stalls.values()), **stalls}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(), indent=2))
