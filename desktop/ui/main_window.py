@@ -9,14 +9,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, QTimer, Signal, Slot
 from PySide6.QtGui import QCloseEvent, QGuiApplication, QShowEvent
-from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QMainWindow,
-    QMenu,
-    QStackedWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QHBoxLayout, QMainWindow, QVBoxLayout, QWidget
 
 from desktop.domain.errors import Action
 from desktop.services.chats import Chats
@@ -27,7 +20,9 @@ from desktop.storage.settings import Settings
 from desktop.ui.actions import Actions
 from desktop.ui.chat.chat_page import ChatPage
 from desktop.ui.header import Header
+from desktop.ui.model_menu import ModelMenu
 from desktop.ui.notice_bar import NoticeBar
+from desktop.ui.pages import Pages
 from desktop.ui.preferences import Preferences
 from desktop.ui.rail import Rail
 
@@ -38,7 +33,6 @@ if TYPE_CHECKING:
 
 _SIZE = (1280, 800)
 _SMALLEST = (760, 480)
-_RECENT = 5
 _PREPARE_MILLISECONDS = 150
 _LOADED_OR_LOADING = (EngineState.LOADING, EngineState.READY)
 
@@ -76,26 +70,27 @@ class MainWindow(QMainWindow):
         self.preferences = Preferences(settings, chats.tools, self)
         self._demo_path = demo_path
         self._may_close = False
-        self._recent = [settings.checkpoint] if settings.checkpoint not in ("", demo_path) else []
-        self._pages: dict[str, QWidget] = {}
         self.setWindowTitle("Turbodesk")
         self.setMinimumSize(*_SMALLEST)
         self.resize(*_SIZE)
-        self._model_menu = QMenu(self)
+        self._model_menu = ModelMenu([settings.checkpoint] if settings.checkpoint not in ("", demo_path) else [], self)
         self._header = Header(self._model_menu, demo_path, self)
         self._rail = Rail(self)
-        self._stack = QStackedWidget(self)
+        self._pages = Pages(self)
         self._notice_bar = NoticeBar(notices, self)
         self.chat_page = ChatPage(host, chats, demo_path, self)
         self._settings_page: SettingsPage | None = None
-        self._transfer_dialogs: TransferDialogs | None = None
         self._compare_page: ComparePage | None = None
-        self._add_page("Chat", "chat", self.chat_page)
+        self._transfer_dialogs: TransferDialogs | None = None
+        self._pages.add("Chat", lambda: self.chat_page)
+        self._pages.add("Compare", self._make_compare_page)
+        self._pages.add("Settings", self._make_settings_page)
+        self._rail.add_page("Chat", "chat")
         self._rail.add_page("Settings", "settings", at_bottom=True)
         self._lay_out(gauge)
         self.actions_registry = Actions(self)
         self._make_actions()
-        self._fill_model_menu()
+        self._model_menu.set_actions([self._load_demo, self._open], [self._reload, self._unload])
         self._connect()
         self._restore_geometry()
         self._on_status_changed(host.status)
@@ -130,20 +125,13 @@ class MainWindow(QMainWindow):
 
     def show_page(self, name: str) -> None:
         """Go to the page of this name."""
-        if name == "Settings":
-            self._pages[name] = self.settings_page
-        self._stack.setCurrentWidget(self._pages[name])
-        self._rail.set_page(name)
+        self._pages.show_page(name)
 
     @property
     def settings_page(self) -> SettingsPage:
-        """Built when it is first wanted: its many controls would make up a tenth of the start."""
-        if self._settings_page is None:
-            from desktop.ui.settings_page import SettingsPage
-
-            self._settings_page = SettingsPage(self.preferences.settings, self)
-            self.preferences.serve_page(self._settings_page)
-            self._stack.addWidget(self._settings_page)
+        """The page, built when it is first wanted."""
+        self._pages.page("Settings")
+        assert self._settings_page is not None
         return self._settings_page
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -159,13 +147,22 @@ class MainWindow(QMainWindow):
                 self._settings_page.flush()
             self.close_requested.emit()
 
-    def _add_page(self, name: str, icon_name: str, page: QWidget) -> None:
-        self._pages[name] = page
-        self._stack.addWidget(page)
-        self._rail.add_page(name, icon_name)
+    def _make_settings_page(self) -> QWidget:
+        from desktop.ui.settings_page import SettingsPage
+
+        self._settings_page = SettingsPage(self.preferences.settings, self)
+        self.preferences.serve_page(self._settings_page)
+        return self._settings_page
+
+    def _make_compare_page(self) -> QWidget:
+        from desktop.ui.chat.compare_page import ComparePage
+
+        self._compare_page = ComparePage(self._chats, self._host, self)
+        self._compare_page.closed.connect(partial(self.show_page, "Chat"))
+        return self._compare_page
 
     def _lay_out(self, gauge: QWidget) -> None:
-        page = _column(self._notice_bar, self._stack, gauge)
+        page = _column(self._notice_bar, self._pages, gauge)
         page.setStretch(1, 1)
         body = QHBoxLayout()
         body.setSpacing(0)
@@ -180,7 +177,7 @@ class MainWindow(QMainWindow):
     def _make_actions(self) -> None:
         add, chat = self.actions_registry.add, self.chat_page
         self._new = add("New chat", "Ctrl+N", self.new_chat)
-        self._open = add("Open model folder…", "Ctrl+O", self._on_open_folder)
+        self._open = add("Open model folder…", "Ctrl+O", self._model_menu.ask_for_folder)
         self._load_demo = add("Load the demo model", "", self._on_load_demo)
         self._reload = add("Reload the model", "Ctrl+Shift+R", self._on_reload)
         self._unload = add("Unload the model", "Ctrl+Shift+E", self._host.unload)
@@ -214,12 +211,13 @@ class MainWindow(QMainWindow):
         self._host.status_changed.connect(self._on_status_changed)
         self._chats.library.conversation_changed.connect(self._update_actions)
         self._rail.page_chosen.connect(self.show_page)
+        self._pages.page_shown.connect(self._rail.set_page)
         self._header.stop_requested.connect(self._host.unload)
-        self._model_menu.aboutToShow.connect(self._fill_model_menu)
+        self._model_menu.load_requested.connect(self.load)
         self._notice_bar.action_triggered.connect(self._on_action)
         self.chat_page.current_changed.connect(self._update_actions)
         self.chat_page.demo_requested.connect(self._on_load_demo)
-        self.chat_page.folder_requested.connect(self._on_open_folder)
+        self.chat_page.folder_requested.connect(self._model_menu.ask_for_folder)
         self.chat_page.action_triggered.connect(self._on_action)
         self.chat_page.tool_answers.always_allowed.connect(self.preferences.allow_always)
         self.chat_page.settings_panel_built.connect(self.preferences.serve_panel)
@@ -227,17 +225,6 @@ class MainWindow(QMainWindow):
         self.chat_page.panel.search_requested.connect(self.search_requested)
         self.chat_page.panel.export_requested.connect(self._on_export_requested)
         self.chat_page.panel.import_requested.connect(self._on_import_requested)
-
-    def _fill_model_menu(self) -> None:
-        menu = self._model_menu
-        menu.clear()
-        menu.addActions([self._load_demo, self._open])
-        if self._recent:
-            menu.addSection("Recent")
-            for path in self._recent:
-                menu.addAction(path, partial(self.load, path))
-        menu.addSeparator()
-        menu.addActions([self._reload, self._unload])
 
     def _restore_geometry(self) -> None:
         if self.preferences.settings.geometry:
@@ -271,13 +258,13 @@ class MainWindow(QMainWindow):
     def _on_status_changed(self, status: EngineStatus) -> None:
         self._header.set_status(status)
         if status.state is EngineState.READY and status.path != self._demo_path:
-            self._recent = [status.path, *(known for known in self._recent if known != status.path)][:_RECENT]
+            self._model_menu.remember(status.path)
         self._update_actions()
 
     @Slot(object)
     def _on_action(self, action: Action) -> None:
         if action is Action.CHOOSE_MODEL:
-            self._on_open_folder()
+            self._model_menu.ask_for_folder()
         elif action is Action.RELOAD:
             self._host.reload()
         elif action is Action.NEW_CHAT:
@@ -304,19 +291,6 @@ class MainWindow(QMainWindow):
         self._host.reload()
 
     @Slot()
-    def _on_open_folder(self) -> None:
-        from PySide6.QtWidgets import QFileDialog
-
-        dialog = QFileDialog(self, "Open a model folder")
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.setOption(QFileDialog.Option.ShowDirsOnly)
-        if self._recent:
-            dialog.setDirectory(self._recent[0])
-        dialog.fileSelected.connect(self.load)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
-
-    @Slot()
     def _on_focus_composer(self) -> None:
         self.show_page("Chat")
         self.chat_page.composer.edit.setFocus()
@@ -334,20 +308,11 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_compare(self) -> None:
         """Not in the rail: it is a way of chatting, gone to and left again."""
-        if self._compare_page is None:
-            from desktop.ui.chat.compare_page import ComparePage
-
-            self._compare_page = ComparePage(self._chats, self._host, self)
-            self._compare_page.closed.connect(self._on_compare_closed)
-            self._stack.addWidget(self._compare_page)
+        self.show_page("Compare")
+        assert self._compare_page is not None
         self._compare_page.show_presets(self.preferences.settings.presets)
         self._compare_page.set_config(self.preferences.settings.engine)
-        self._stack.setCurrentWidget(self._compare_page)
         self._compare_page.edit.setFocus()
-
-    @Slot()
-    def _on_compare_closed(self) -> None:
-        self.show_page("Chat")
 
     @Slot()
     def _on_chat_settings(self) -> None:

@@ -56,5 +56,6 @@ class Rail(QFrame):
             self._above += 1
 
     def set_page(self, name: str) -> None:
-        """Check the button of a page."""
-        self._buttons[name].setChecked(True)
+        """Check the button of a page; one that has none leaves it as it is."""
+        if name in self._buttons:
+            self._buttons[name].setChecked(True)
