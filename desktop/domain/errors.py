@@ -217,7 +217,7 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
     ),
     _C.SETTINGS_NOT_USED: ("{reason}", "Look through the settings and set them again.", _A.NONE),
     _C.IMPORT_BROKEN: ("{file} cannot be imported: {reason}.", "Nothing was changed; choose another file.", _A.NONE),
-    _C.ATTACHMENT_REFUSED: ("{file} cannot be attached: {reason}.", "Choose another file.", _A.NONE),
+    _C.ATTACHMENT_REFUSED: ("{file} cannot be attached: {reason}.", "Attach something else.", _A.NONE),
     _C.INTERNAL: ("Something went wrong inside Turbodesk: {reason}.", "Copy the details into a bug report.", _A.NONE),
 }
 

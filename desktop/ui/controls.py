@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QPointF, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QValidator, QWheelEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QSpinBox, QWidget
 
 from desktop.ui.theme import SPACE, TYPE, current_palette, font_of
 
+_FEWEST = 8  # characters of a line that is cut
 _HALF = 3.5  # of an arrow's width, in pixels
 
 
 class ChoiceBox(QComboBox):
     """One of several."""
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        _scroll_past(self, event, super().wheelEvent)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
@@ -52,7 +58,7 @@ class ElidedLabel(QLabel):
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         words = self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideRight, self.width())
-        if len(words) > 1:  # dots alone say nothing
+        if words == self.text() or len(words) >= _FEWEST:  # a letter and dots say nothing
             painter = QPainter(self)
             painter.setPen(self.palette().color(self.foregroundRole()))
             painter.drawText(self.rect(), Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignLeft, words)
@@ -65,6 +71,10 @@ class NumberBox(QSpinBox):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.lineEdit().setTextMargins(SPACE[1], 0, 0, 0)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        _scroll_past(self, event, super().wheelEvent)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
@@ -72,16 +82,38 @@ class NumberBox(QSpinBox):
 
 
 class DecimalBox(QDoubleSpinBox):
-    """A number with two digits after the point."""
+    """A number with two digits after the point, which may be typed as a comma."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setDecimals(2)
         self.lineEdit().setTextMargins(SPACE[1], 0, 0, 0)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+
+    def validate(self, text: str, position: int) -> tuple[QValidator.State, str, int]:
+        return super().validate(self._with_point(text), position)
+
+    def valueFromText(self, text: str) -> float:
+        return super().valueFromText(self._with_point(text))
+
+    def _with_point(self, text: str) -> str:
+        point = self.locale().decimalPoint()
+        return text.replace("." if point == "," else ",", point)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        _scroll_past(self, event, super().wheelEvent)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
         _paint_arrows(self, up_at=self.height() * 0.32, down_at=self.height() * 0.68)
+
+
+def _scroll_past(box: QWidget, event: QWheelEvent, change: Callable[[QWheelEvent], None]) -> None:
+    """Only a box that the user has gone to is changed by the wheel: the others just pass by while a page scrolls."""
+    if box.hasFocus():
+        change(event)
+    else:
+        event.ignore()
 
 
 def _paint_arrows(widget: QWidget, *, down_at: float, up_at: float | None = None) -> None:

@@ -346,10 +346,12 @@ class MainWindow(QMainWindow):
 
     @Slot()
     def _on_previous(self) -> None:
+        self.show_page("Chat")
         self.chat_page.panel.step(-1)
 
     @Slot()
     def _on_next(self) -> None:
+        self.show_page("Chat")
         self.chat_page.panel.step(1)
 
     @Slot()

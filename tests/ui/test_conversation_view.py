@@ -183,7 +183,7 @@ def test_ten_thousand_messages_have_few_views_at_the_end_first(qtbot: QtBot, vie
     assert list(view._views) == sorted(view._views)
     for upper, lower in pairwise(view._views.values()):
         assert upper.geometry().bottom() < lower.y()
-    qtbot.waitUntil(lambda: not view._tidy.isActive())
+    qtbot.waitUntil(lambda: not view._walk._tidy.isActive())
     assert [c for c in view._canvas.children() if isinstance(c, MessageView)] == list(view._views.values())
 
 
@@ -616,7 +616,7 @@ def test_tab_goes_through_what_is_in_sight_and_out_again(
     view.show_messages(numbers(200))
     view.jump_to(100)
     quiet(qtbot, view)
-    qtbot.waitUntil(lambda: not view._tidy.isActive())
+    qtbot.waitUntil(lambda: not view._walk._tidy.isActive())
     before.setFocus()
     qtbot.waitUntil(before.hasFocus)
     visited = []

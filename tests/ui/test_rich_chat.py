@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QMimeData, QPoint, Qt, QUrl
-from PySide6.QtGui import QGuiApplication, QImage
-from PySide6.QtWidgets import QFileDialog, QInputDialog, QPushButton
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QGuiApplication, QImage, QWheelEvent
+from PySide6.QtWidgets import QApplication, QFileDialog, QInputDialog, QPushButton
 
 from desktop.domain.conversation import ChatSettings, MessageState
 from desktop.domain.generation import SamplingParams, ToolCall, ToolSpec
@@ -15,6 +15,7 @@ from desktop.services.searcher import Searcher
 from desktop.services.transfers import Transfers
 from desktop.storage.conversations import ConversationStore
 from desktop.ui.chat.message_edit import MOST_LINES
+from desktop.ui.chat.message_editor import LONGEST
 from desktop.ui.chat.reply_view import ReplyView
 from desktop.ui.chat.tool_card import ToolCallCard
 from desktop.ui.chat.tool_dialog import ToolDialog
@@ -468,3 +469,167 @@ def test_the_last_reply_is_interrupted_marked_and_copied(desk: Desk) -> None:
     assert desk.window.chat_page.branches.last_reply.state is MessageState.STOPPED
     desk.window._copy_last.trigger()
     assert QGuiApplication.clipboard().text() == texts(desk)[-1]
+
+
+# nothing is lost
+
+
+def test_a_file_that_is_being_read_is_there_after_a_switch(desk: Desk, tmp_path: Path) -> None:
+    desk.load(Script(reply="yes"))
+    desk.ask("one")
+    desk.idle()
+    page = desk.window.chat_page
+    first = page.current
+    assert first is not None
+    path = tmp_path / "notes.txt"
+    path.write_text("some words")
+    page.files.add([str(path), str(tmp_path / "missing.txt")])
+    assert page.composer.bar.is_reading
+    page.new_chat()
+    assert not page.composer.bar.numbers
+    desk.bot.wait(200)
+    page.open_conversation(first)
+    desk.until(lambda: [file.name for file in page.composer.bar.attachments] == ["notes.txt"])
+    assert "missing.txt" in page.composer.bar._problem.text()
+    page.new_chat()
+    assert page.composer.bar._problem.text() == ""
+
+
+def test_what_is_attached_counts_in_the_context(desk: Desk, tmp_path: Path) -> None:
+    desk.load(Script(reply="yes"))
+    path = tmp_path / "notes.txt"
+    path.write_text("word " * 300)
+    page = desk.window.chat_page
+    page.files.add([str(path)])
+    desk.until(lambda: "300" in page.composer.meter.accessibleName())
+    page.composer.bar.clear()
+    desk.until(lambda: "300" not in page.composer.meter.accessibleName())
+
+
+def test_a_begun_edit_is_there_after_a_switch(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    desk.ask("one")
+    desk.idle()
+    page = desk.window.chat_page
+    first = page.current
+    assert first is not None
+    desk.window._edit.trigger()
+    editor = bubble(desk)._editor
+    assert editor is not None
+    desk.bot.keyClicks(editor.edit, " and two")
+    page.new_chat()
+    page.open_conversation(first)
+    editor = bubble(desk)._editor
+    assert editor is not None
+    assert editor.edit.toPlainText() == "one and two"
+    desk.bot.keyClick(editor.edit, Qt.Key.Key_Escape)
+    assert page.composer.edit.hasFocus()
+    page.new_chat()
+    page.open_conversation(first)
+    assert bubble(desk)._editor is None
+
+
+def test_the_editor_opens_in_sight_where_the_end_was_followed(desk: Desk) -> None:
+    desk.load(Script(reply="line\n\n" * 8))
+    desk.ask("one")
+    desk.idle()
+    view = desk.window.chat_page.view
+    for lines in range(8, 24):
+        desk.load(Script(reply="line\n\n" * lines))
+        desk.window._again.trigger()
+        desk.idle()
+        desk.bot.wait(30)
+        if 0 < view.verticalScrollBar().maximum() < 60:
+            break
+    assert 0 < view.verticalScrollBar().maximum() < 60
+    desk.window._edit.trigger()
+    desk.bot.wait(200)
+    editor = bubble(desk)._editor
+    assert editor is not None
+    top = editor.mapTo(view, QPoint(0, 0)).y()
+    assert 0 <= top < view.height() - editor.height()
+
+
+def test_what_is_too_long_to_be_edited_is_said(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    conversation = desk.chats.send(None, "x" * (LONGEST + 1))
+    desk.idle()
+    page = desk.window.chat_page
+    assert conversation is not None
+    page.open_conversation(conversation)
+    desk.window._edit.trigger()
+    assert bubble(desk)._editor is None
+    assert "too long" in page.composer.bar._problem.text()
+
+
+def test_the_composer_stays_above_its_buttons_in_the_smallest_window(desk: Desk, tmp_path: Path) -> None:
+    desk.window.resize(desk.window.minimumSize())
+    page = desk.window.chat_page
+    path = tmp_path / "notes.txt"
+    path.write_text("some words")
+    page.files.add([str(path)])
+    page.composer.set_text("line\n" * 30)
+    desk.bot.wait(100)
+    edit, button = page.composer.edit.geometry(), page.composer.button.geometry()
+    assert edit.bottom() < button.top()
+    assert button.bottom() < page.composer.height()
+
+
+def test_a_built_in_preset_changes_only_how_words_are_chosen(desk: Desk) -> None:
+    desk.window.chat_page.toggle_settings()
+    panel = desk.window.chat_page._settings_panel
+    assert panel is not None
+    own = ChatSettings(system_prompt="Be brief", json_schema='{"type": "object"}', params=SamplingParams(seed=7))
+    panel.show_settings(own, ChatSettings())
+    panel._choice.setCurrentText("Precise")
+    panel._on_preset_chosen(0)
+    assert panel._settings is not None
+    assert (panel._settings.system_prompt, panel._settings.json_schema) == (own.system_prompt, own.json_schema)
+    assert (panel._settings.params.seed, panel._settings.params.temperature) == (7, 0.0)
+    assert panel._choice.currentText() == "Precise"
+    panel._choice.setCurrentText("Own settings")
+    panel._on_preset_chosen(0)
+    assert panel._settings == own
+
+
+def test_numbers_are_typed_with_a_comma_and_not_changed_in_passing(desk: Desk) -> None:
+    desk.window.chat_page.toggle_settings()
+    panel = desk.window.chat_page._settings_panel
+    assert panel is not None
+    form = panel.form
+    form._as_recommended.setChecked(False)
+    box = form._temperature
+    box.setFocus()
+    box.selectAll()
+    desk.bot.keyClicks(box, "1,25")
+    assert box.value() == 1.25
+    form._seed.setFocus()
+    before = box.value()
+    here = QPointF(box.rect().center())
+    wheel = QWheelEvent(
+        here, box.mapToGlobal(here), QPoint(), QPoint(0, 120), Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    QApplication.sendEvent(box, wheel)
+    assert box.value() == before
+
+
+def test_a_search_is_gone_through_by_keyboard(desk: Desk, tmp_path: Path) -> None:
+    desk.load(Script(reply="yes"))
+    desk.ask("How large is the cache?")
+    desk.idle()
+    first = desk.window.chat_page.current
+    desk.window.new_chat()
+    panel = desk.window.chat_page.panel
+    searcher = Searcher(lambda: ConversationStore(tmp_path / "conversations.db"))
+    desk.window.search_requested.connect(searcher.search)
+    searcher.found.connect(panel.show_hits)
+    desk.window._search.trigger()
+    desk.bot.keyClicks(panel.search_field, "large")
+    desk.until(lambda: panel.results.list.isVisible())
+    desk.bot.keyClick(panel.search_field, Qt.Key.Key_Down)
+    assert panel.results.list.hasFocus()
+    panel.search_field.setFocus()
+    desk.bot.keyClick(panel.search_field, "\r")
+    assert desk.window.chat_page.current == first
+    searcher.close()

@@ -53,6 +53,11 @@ class AttachmentBar(QWidget):
         return tuple(chip.attachment for chip in self._chips.values() if chip.attachment is not None)
 
     @property
+    def numbers(self) -> frozenset[int]:
+        """Of all that are here, read or not."""
+        return frozenset(self._chips)
+
+    @property
     def is_reading(self) -> bool:
         """Whether a file is still being read."""
         return any(chip.attachment is None for chip in self._chips.values())
@@ -105,6 +110,7 @@ class AttachmentBar(QWidget):
         """Take all files away."""
         for number in list(self._chips):
             self.remove(number)
+        self.say("")
 
     def _show(self) -> None:
         self._scroll.setVisible(bool(self._chips))

@@ -15,10 +15,12 @@ class BranchActions(QObject):
     Signals:
         forked: the id of a conversation that was made of this one.
         asked: a reply begins; the composer may have the focus again.
+        refused: why something cannot be done, in a sentence.
     """
 
     forked = Signal(int)
     asked = Signal()
+    refused = Signal(str)
 
     def __init__(self, chats: Chats, view: ConversationView, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -54,7 +56,8 @@ class BranchActions(QObject):
         last = next((message for message in self._backwards() if message.role == "user"), None)
         if last is not None:
             self._view.jump_to(last.id)
-            self._view.edit(last.id)
+            if not self._view.edit(last.id):
+                self.refused.emit("This message is too long to be edited here. Copy it, and send it anew.")
 
     @Slot()
     def fork_last(self) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _COMPOSER_WIDTH = COLUMN_WIDTH + 40
 _WIDTH_FOR_BOTH = 960
+_COMPOSER_PART = 6  # of the page's height, at most, for the text that is being written: one part in so many
 _ABSENT = (EngineState.UNLOADED, EngineState.FAILED)
 
 
@@ -59,6 +60,7 @@ class ChatPage(QWidget):
         self._demo_path = demo_path
         self._current: int | None = None
         self._drafts: dict[int | None, str] = {}
+        self._edits: dict[int | None, dict[int, str]] = {}  # of messages that were being edited, by their ids
         self._new_settings: ChatSettings | None = None  # of the chat that is not begun yet
         self._failure_card: FailureCard | None = None
         self._settings_panel: ChatSettingsPanel | None = None
@@ -119,6 +121,8 @@ class ChatPage(QWidget):
         self.panel.undo_requested.connect(self._on_undo_requested)
         self.branches.forked.connect(self.open_conversation)
         self.branches.asked.connect(self.composer.edit.setFocus)
+        self.branches.refused.connect(self.composer.bar.say)
+        self.view.edit_ended.connect(self.composer.edit.setFocus)
         self.view.action_triggered.connect(self._on_action_triggered)
         self.view.link_activated.connect(self._on_link_activated)
         self.empty.question_chosen.connect(self.send)
@@ -128,6 +132,7 @@ class ChatPage(QWidget):
         self.composer.stop_requested.connect(self.stop)
         self.composer.settings_requested.connect(self.toggle_settings)
         self.composer.edit.textChanged.connect(self._on_draft_changed)
+        self.files.tokens_changed.connect(self._context.set_file_tokens)
         self._library.message_added.connect(self._on_message_added)
         self._library.message_changed.connect(self._on_message_changed)
         self._library.branch_changed.connect(self._on_branch_changed)
@@ -220,6 +225,7 @@ class ChatPage(QWidget):
         if self._settings_panel is not None:
             self._settings_panel.flush()
         self._drafts[self._current] = self.composer.text
+        self._edits[self._current] = self.view.edits
         self.files.keep(self._current)
 
     def _after_switch(self) -> None:
@@ -227,6 +233,8 @@ class ChatPage(QWidget):
         self.files.bring_back(self._current)
         self.panel.set_current(self._current)
         self._stack.setCurrentWidget(self.empty if self._current is None else self.view)
+        for message_id, text in self._edits.pop(self._current, {}).items():
+            self.view.edit(message_id, text)
         self._context.set_conversation(self._current)
         self._show_settings()
         self._show_status()
@@ -235,6 +243,7 @@ class ChatPage(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
+        self.composer.edit.set_most_height(self.height() // _COMPOSER_PART)
         self._share_room()
 
     def _share_room(self) -> None:

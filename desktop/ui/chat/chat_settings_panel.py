@@ -9,21 +9,13 @@ from PySide6.QtCore import QSize, Qt, Signal, Slot
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QToolButton, QVBoxLayout, QWidget
 
 from desktop.domain.conversation import ChatSettings
-from desktop.domain.generation import SamplingParams
+from desktop.ui.chat import presets
 from desktop.ui.chat.chat_settings_form import ChatSettingsForm
 from desktop.ui.controls import ChoiceBox
 from desktop.ui.icons import Tint, icon
 from desktop.ui.theme import SPACE, TYPE, font_of
 
 WIDTH = 300
-BUILT_IN: Mapping[str, ChatSettings] = {
-    "Precise": ChatSettings(preset="Precise", as_recommended=False, params=SamplingParams(temperature=0.0)),
-    "Creative": ChatSettings(
-        preset="Creative",
-        as_recommended=False,
-        params=SamplingParams(temperature=1.1, top_p=1.0, top_k=0, min_p=0.05),
-    ),
-}
 _DEFAULTS = "As on the settings page"
 _CHANGED = "Own settings"
 
@@ -49,6 +41,7 @@ class ChatSettingsPanel(QFrame):
         self._presets: dict[str, ChatSettings] = {}
         self._defaults = ChatSettings()
         self._settings: ChatSettings | None = None
+        self._own: ChatSettings | None = None  # what was set by hand, to go back to from a preset
         self.setObjectName("ChatSettingsPanel")
         self.setFixedWidth(WIDTH)
         self.setAccessibleName("Settings of this conversation")
@@ -104,38 +97,41 @@ class ChatSettingsPanel(QFrame):
         """Show those of a conversation. settings None: it has none of its own, and follows the defaults."""
         if settings == self._settings and defaults == self._defaults:
             return
-        self._settings, self._defaults = settings, defaults
+        self._settings, self._defaults, self._own = settings, defaults, None
         self.form.show_settings(settings or defaults)
         self._show_choice()
 
-    def show_presets(self, presets: Mapping[str, ChatSettings]) -> None:
+    def show_presets(self, known: Mapping[str, ChatSettings]) -> None:
         """The user's presets there are."""
-        self._presets = dict(presets)
+        self._presets = dict(known)
         self._show_choice()
 
     def flush(self) -> None:
         """Emit at once what was changed."""
         self.form.flush()
 
-    def _all(self) -> dict[str, ChatSettings]:
-        return {**BUILT_IN, **self._presets}
+    def _of_preset(self, name: str) -> ChatSettings | None:
+        return presets.chosen(name, self._presets, self._settings or self._defaults)
 
     def _show_choice(self) -> None:
-        known = self._all()
         name = self._settings.preset if self._settings is not None else _DEFAULTS
-        same = self._settings is None or (name in known and known[name] == self._settings)
+        same = self._settings is None or self._of_preset(name) == self._settings
+        if not same:
+            self._own = self._settings
+        own = [_CHANGED] if self._own is not None else []
         self._choice.clear()
-        self._choice.addItems([_DEFAULTS, *known] if same else [_CHANGED, _DEFAULTS, *known])
+        self._choice.addItems([*own, _DEFAULTS, *presets.names(self._presets)])
         self._choice.setCurrentText(name if same else _CHANGED)
         self._delete.setVisible(name in self._presets)
 
     @Slot(int)
     def _on_preset_chosen(self, _row: int) -> None:
         name = self._choice.currentText()
-        if name != _CHANGED:
-            settings = None if name == _DEFAULTS else self._all()[name]
-            self.show_settings(settings, self._defaults)
-            self.settings_changed.emit(settings)
+        settings = self._own if name == _CHANGED else self._of_preset(name)
+        self._settings = settings
+        self.form.show_settings(settings or self._defaults)
+        self._show_choice()
+        self.settings_changed.emit(settings)
 
     @Slot(object)
     def _on_form_changed(self, settings: ChatSettings) -> None:
@@ -153,7 +149,7 @@ class ChatSettingsPanel(QFrame):
         dialog.setWindowTitle("Save as a preset")
         dialog.setLabelText("Name of the preset. One of the same name is replaced.")
         name = self._settings.preset if self._settings is not None else ""
-        dialog.setTextValue("" if name in BUILT_IN else name)
+        dialog.setTextValue("" if name in presets.BUILT_IN else name)
         dialog.resize(420, dialog.sizeHint().height())
         dialog.textValueSelected.connect(self._on_name_given)
         dialog.open()
@@ -161,7 +157,7 @@ class ChatSettingsPanel(QFrame):
     @Slot(str)
     def _on_name_given(self, name: str) -> None:
         name = " ".join(name.split())
-        if name and name not in BUILT_IN and name not in (_DEFAULTS, _CHANGED):
+        if name and name not in presets.BUILT_IN and name not in (_DEFAULTS, _CHANGED):
             preset = msgspec.structs.replace(self._settings or self._defaults, preset=name)
             self._presets[name] = preset
             self._settings = preset

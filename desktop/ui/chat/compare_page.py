@@ -13,7 +13,7 @@ from desktop.domain.engine_config import EngineConfig
 from desktop.services.chats import Chats
 from desktop.services.comparison import Comparison, Side, with_kv_precision
 from desktop.services.engine_host import EngineHost
-from desktop.ui.chat.chat_settings_panel import BUILT_IN
+from desktop.ui.chat import presets
 from desktop.ui.chat.conversation_view import ConversationView
 from desktop.ui.chat.message_edit import MessageEdit
 from desktop.ui.chat.text_hygiene import clean
@@ -130,10 +130,10 @@ class ComparePage(QWidget):
         page.addLayout(words)
         page.addLayout(bottom)
 
-    def show_presets(self, presets: Mapping[str, ChatSettings]) -> None:
+    def show_presets(self, known: Mapping[str, ChatSettings]) -> None:
         """The user's presets there are."""
-        self._presets = dict(presets)
-        names = [_DEFAULTS, *BUILT_IN, *self._presets]
+        self._presets = dict(known)
+        names = [_DEFAULTS, *presets.names(self._presets)]
         for number, column in enumerate(self.columns):
             chosen = column.settings.currentText()
             column.settings.clear()
@@ -163,7 +163,7 @@ class ComparePage(QWidget):
 
     def _side(self, column: _Column) -> Side:
         name = column.settings.currentText()
-        settings = self._chats.defaults if name == _DEFAULTS else {**BUILT_IN, **self._presets}[name]
+        settings = presets.chosen(name, self._presets, self._chats.defaults) or self._chats.defaults
         bits = _PRECISIONS[column.precision.currentIndex()][1]
         return Side(settings, with_kv_precision(self._config, bits) if bits else None)
 

@@ -105,7 +105,11 @@ class Composer(QFrame):
     @Slot()
     def submit(self) -> None:
         """Send what has been typed or attached; nothing while a reply is being written or a file is being read."""
-        if not self._generating and self._is_sendable:
+        if self._generating:
+            self._hint.show_words("A reply is being written · Esc stops it")
+        elif self.bar.is_reading:
+            self._hint.show_words("A file is still being read")
+        elif self._is_sendable:
             self.send_requested.emit(self.text)
 
     @property

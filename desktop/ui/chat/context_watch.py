@@ -27,6 +27,7 @@ class ContextWatch(QObject):
         self._current: int | None = None
         self._draft = ""
         self._counted = 0
+        self._file_tokens = 0
         self._asked = ""  # id of the request that is being counted
         self._changed = False
         self._pause = QTimer(self)
@@ -52,6 +53,12 @@ class ContextWatch(QObject):
         if text != self._draft:
             self._draft = text
             self.recount()
+
+    @Slot(int)
+    def set_file_tokens(self, tokens: int) -> None:
+        """What the files of the draft take."""
+        self._file_tokens = tokens
+        self._show()
 
     @Slot()
     def recount(self) -> None:
@@ -99,7 +106,8 @@ class ContextWatch(QObject):
         if self._current is not None and self._chats.is_generating(self._current):
             last = self._chats.library.conversation(self._current).leaf_id
             running = self._meter.reply(last)[0] if last is not None else 0
-        self._shown.show_tokens(self._counted, running, info.context_length if info and self._host.is_ready else 0)
+        counted = self._counted + self._file_tokens
+        self._shown.show_tokens(counted, running, info.context_length if info and self._host.is_ready else 0)
 
     @Slot(object)
     def _on_message_changed(self, message: Message) -> None:

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QAbstractScrollArea, QApplication, QFrame, QScroll
 
 from desktop.domain.conversation import Attachment, Message, MessageState
 from desktop.services.tool_desk import ToolState
-from desktop.ui.chat import focus_order
+from desktop.ui.chat.focus_walk import FocusWalk
 from desktop.ui.chat.frame_texts import FrameTexts
 from desktop.ui.chat.latest_button import LatestButton
 from desktop.ui.chat.message_column import COLUMN_WIDTH, MessageColumn
@@ -28,7 +28,6 @@ _ESTIMATED_AT_ONCE = 300  # about 3 ms
 _SAMPLE = 30  # messages
 _FRAME_MILLISECONDS = 16  # what is in sight is told to the views at most once in this time
 _RESIZED_MILLISECONDS = 200  # without another width, before all heights are estimated anew
-_TIDY_MILLISECONDS = 200  # at most so often
 _DRAG_STEP = 60  # pixels, at most, of one step while something is selected with the mouse
 _STEP = 20  # pixels of one step of the scroll bar
 
@@ -46,6 +45,7 @@ class ConversationView(QAbstractScrollArea):
     action_triggered = Signal(object)
     link_activated = Signal(str)
     edit_requested = Signal(int, str)
+    edit_ended = Signal()
     regenerate_requested = Signal(int)
     fork_requested = Signal(int)
     sibling_requested = Signal(int, int)
@@ -78,11 +78,8 @@ class ConversationView(QAbstractScrollArea):
         self._jump.clicked.connect(self.jump_to_latest)
         self._work = self._timer(self._on_work, 0, once=False)
         self._resized = self._timer(self._on_resized, _RESIZED_MILLISECONDS, once=True)
-        self._tidy = self._timer(self._on_tidy, _TIDY_MILLISECONDS, once=True)
         self._ranges = self._timer(self._column.send_ranges, _FRAME_MILLISECONDS, once=True)
-        application = QApplication.instance()
-        assert isinstance(application, QApplication)
-        application.focusChanged.connect(self._on_focus_changed)
+        self._walk = FocusWalk(self, self._canvas, self._column, self._jump)
 
     # what is shown
 
@@ -96,7 +93,7 @@ class ConversationView(QAbstractScrollArea):
         for place in range(shared):
             self._replace(place, messages[place])
         parted = len(self._log) > shared
-        focused = self._focused_view()
+        focused = self._walk.focused_view
         if focused is not None and (self._log.place(focused.message.id) or 0) >= shared:
             self.setFocus()
         self._column.truncate(shared)
@@ -169,10 +166,23 @@ class ConversationView(QAbstractScrollArea):
         if place is not None and self._tool_states_of is not None and (view := self._views.get(message_id)) is not None:
             view.show_tool_states(self._tool_states_of(self._log[place]))
 
-    def edit(self, message_id: int) -> None:
-        """Let the user write this message anew, where it has a view."""
-        if (view := self._views.get(message_id)) is not None:
-            view.edit()
+    @property
+    def edits(self) -> dict[int, str]:
+        """What the user has written so far in messages that are being edited, by their ids."""
+        texts = {message_id: view.edited_text for message_id, view in self._views.items()}
+        return {message_id: text for message_id, text in texts.items() if text is not None}
+
+    def edit(self, message_id: int, text: str | None = None) -> bool:
+        """Let the user write this message anew, beginning with this text; whether that can be done."""
+        if (place := self._log.place(message_id)) is None:
+            return False
+        view = self._views.get(message_id) or self._build(place)
+        view.edit()
+        if view.edited_text is None:
+            return False
+        if text is not None:
+            view.set_edited_text(text)
+        return True
 
     def refresh_siblings(self) -> None:
         """Ask again for the siblings of what has a view."""
@@ -261,10 +271,7 @@ class ConversationView(QAbstractScrollArea):
         current = QApplication.focusWidget()
         if current is None or not (current is self or self.isAncestorOf(current)):
             return super().focusNextPrevChild(forward)
-        found = self._controls_in_sight()
-        if self._jump.isVisible():
-            found.append((focus_order.spot(self._jump, self), self._jump))
-        return focus_order.go(self, found, current, forward=forward)
+        return self._walk.step(current, forward=forward)
 
     # views
 
@@ -304,12 +311,6 @@ class ConversationView(QAbstractScrollArea):
         elif not self._column.drop_far(_DROPPED_AT_ONCE, self._is_kept):
             self._work.stop()
 
-    @Slot()
-    def _on_tidy(self) -> None:
-        """What the keyboard and a screen reader go through comes in visual order."""
-        self._column.put_in_order()
-        focus_order.chain(self, focus_order.controls(self._canvas, self._views.values()))
-
     def _estimate_more(self) -> None:
         estimate = self._column.estimate()
         before = max(self._unlooked - _ESTIMATED_AT_ONCE, 0)
@@ -325,13 +326,14 @@ class ConversationView(QAbstractScrollArea):
         view = make_view(message, self._column.width, self._canvas, self._data_of)
         pass_on(view, self)
         view.drag_left.connect(self._on_drag_left)
+        view.edit_begun.connect(self._on_edit_begun)
         view.set_last(place == len(self._log) - 1)
         if self._siblings_of is not None:
             view.set_siblings(*self._siblings_of(message.id))
         if self._tool_states_of is not None:
             view.show_tool_states(self._tool_states_of(message))
         self._column.insert(place, view)
-        self._start_tidy()
+        self._walk.tidy()
         return view
 
     def _replace(self, place: int, message: Message) -> None:
@@ -349,13 +351,7 @@ class ConversationView(QAbstractScrollArea):
     def _is_kept(self, place: int, view: MessageView) -> bool:
         """Whether a view stays although it is far from what is in sight."""
         is_streaming = self._log.state_at(place) is MessageState.STREAMING
-        return is_streaming or view.has_selection or view is self._focused_view()
-
-    def _focused_view(self) -> MessageView | None:
-        focus = QApplication.focusWidget()
-        if focus is None or not self._canvas.isAncestorOf(focus):
-            return None
-        return next((view for view in self._views.values() if view is focus or view.isAncestorOf(focus)), None)
+        return is_streaming or view.has_selection or view is self._walk.focused_view
 
     def _mark_last(self) -> None:
         last = len(self._log) - 1
@@ -374,10 +370,6 @@ class ConversationView(QAbstractScrollArea):
                 self._column.guess(place, self._column.estimate()(self._log[place]))
         self._column.settle()
 
-    def _start_tidy(self) -> None:
-        if not self._tidy.isActive():
-            self._tidy.start()
-
     @Slot()
     def _on_resized(self) -> None:
         self._unlooked = len(self._log)
@@ -387,7 +379,7 @@ class ConversationView(QAbstractScrollArea):
     def _on_loosened(self) -> None:
         self._column.settle()
         self._work.start()
-        self._start_tidy()
+        self._walk.tidy()
 
     @Slot()
     def _on_scrolled(self) -> None:
@@ -397,21 +389,14 @@ class ConversationView(QAbstractScrollArea):
         self._place_jump()
 
     @Slot(int)
+    def _on_edit_begun(self, message_id: int) -> None:
+        """The editor stays where it is, and the end may go out of sight."""
+        if (place := self._log.place(message_id)) is not None:
+            self._column.hold(place)
+
+    @Slot(int)
     def _on_drag_left(self, pixels: int) -> None:
         self._bar.setValue(self._bar.value() + max(-_DRAG_STEP, min(pixels, _DRAG_STEP)))
-
-    @Slot(QWidget, QWidget)
-    def _on_focus_changed(self, before: QWidget | None, now: QWidget | None) -> None:
-        """Focus that comes by Tab from elsewhere to a control out of sight goes to one in sight instead."""
-        from_elsewhere = before is not None and before is not self and not self.isAncestorOf(before)
-        if not from_elsewhere or now is None or not self._canvas.isAncestorOf(now):
-            return
-        if not focus_order.in_sight(self._canvas, [(focus_order.spot(now, self._canvas), now)]):
-            stops = self._controls_in_sight()
-            (stops[-1][1] if stops else self).setFocus(Qt.FocusReason.BacktabFocusReason)
-
-    def _controls_in_sight(self) -> list[tuple[focus_order.Spot, QWidget]]:
-        return focus_order.in_sight(self._canvas, focus_order.controls(self._canvas, self._column.views_in_sight()))
 
     def _fit(self) -> None:
         if self._column.fit(self.width()):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QBuffer, QIODevice, QObject, Slot
+from PySide6.QtCore import QBuffer, QIODevice, QObject, Signal, Slot
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QWidget
 
@@ -20,8 +21,25 @@ MOST_FILES = 20
 _CHARACTERS_A_TOKEN = 4  # where no model is loaded to count
 
 
+@dataclass
+class _File:
+    """A file of a draft. attachment: None while it is being read. problem: why it cannot be used."""
+
+    name: str
+    attachment: Attachment | None = None
+    data: bytes = b""
+    tokens: int = 0
+    problem: str = ""
+
+
 class DraftFiles(QObject):
-    """Drives the composer's bar of attachments."""
+    """Drives the composer's bar of attachments. Each conversation has its own files until they are sent.
+
+    Signals:
+        tokens_changed: how many tokens the texts that are attached take, as far as they are counted.
+    """
+
+    tokens_changed = Signal(int)
 
     def __init__(self, chats: Chats, host: EngineHost, composer: Composer, parent: QWidget) -> None:
         super().__init__(parent)
@@ -30,13 +48,12 @@ class DraftFiles(QObject):
         self._composer = composer
         self._window = parent
         self._reader = AttachmentReader(self)
-        self._data: dict[int, tuple[Attachment, bytes]] = {}
-        self._kept: dict[int | None, list[tuple[Attachment, bytes]]] = {}
-        self._numbers = 0
+        self._files: dict[int, _File] = {}  # of the open conversation, by the reader's numbers
+        self._kept: dict[int | None, dict[int, _File]] = {}
         self._reader.attachment_read.connect(self._on_attachment_read)
         self._reader.reading_failed.connect(self._on_reading_failed)
         host.tokens_counted.connect(self._on_tokens_counted)
-        composer.bar.changed.connect(self.check)
+        composer.bar.changed.connect(self._on_bar_changed)
         composer.attach_requested.connect(self.pick)
         composer.edit.files_given.connect(self.add)
         composer.edit.picture_given.connect(self._on_picture_given)
@@ -57,33 +74,34 @@ class DraftFiles(QObject):
     def add(self, paths: list[str]) -> None:
         """Attach files, at most MOST_FILES at a time."""
         for path in paths[:MOST_FILES]:
-            self._composer.bar.begin(self._reader.read(path), Path(path).name)
+            self._begin(self._reader.read(path), Path(path).name)
         if len(paths) > MOST_FILES:
             self._composer.bar.say(f"Only the first {MOST_FILES} files were attached.")
 
     def take(self) -> tuple[Attachment, ...]:
         """What is attached, which then goes with the message."""
         attachments = self._composer.bar.attachments
-        for attachment, data in self._data.values():
-            if attachment in attachments:
-                self._chats.library.add_data(data)
-        self._data.clear()
+        for file in self._files.values():
+            if file.attachment is not None and file.attachment in attachments:
+                self._chats.library.add_data(file.data)
         self._composer.bar.clear()
         return attachments
 
     def keep(self, conversation_id: int | None) -> None:
-        """Put aside what is attached, for when this conversation is opened again."""
-        here = self._composer.bar.attachments
-        self._kept[conversation_id] = [pair for pair in self._data.values() if pair[0] in here]
-        self._data.clear()
+        """Put aside what is attached or still being read, for when this conversation is opened again."""
+        self._kept[conversation_id] = dict(self._files)
         self._composer.bar.clear()
 
     def bring_back(self, conversation_id: int | None) -> None:
         """Attach again what was put aside."""
-        for attachment, data in self._kept.pop(conversation_id, []):
-            self._numbers -= 1  # the reader counts upwards from 1
-            self._composer.bar.begin(self._numbers, attachment.name)
-            self._on_attachment_read(self._numbers, attachment, data)
+        for number, file in self._kept.pop(conversation_id, {}).items():
+            if file.problem:
+                self._composer.bar.say(file.problem)
+                continue
+            self._files[number] = file
+            self._composer.bar.begin(number, file.name)
+            if file.attachment is not None:
+                self._show(number, file)
 
     @Slot()
     def check(self) -> None:
@@ -96,6 +114,34 @@ class DraftFiles(QObject):
             words = f"{info.model_name} reads only text. Remove the picture, or load a vision model."
         self._composer.refuse(words)
 
+    def _begin(self, number: int, name: str) -> None:
+        self._files[number] = _File(name)
+        self._composer.bar.begin(number, name)
+
+    def _show(self, number: int, file: _File) -> None:
+        if file.attachment is None:
+            return
+        self._composer.bar.show_attachment(number, file.attachment, file.data)
+        if file.attachment.kind == "text":
+            text = file.data.decode(errors="replace")
+            if self._host.is_ready:
+                message = ChatMessage("user", text)
+                self._host.count_tokens(GenerationRequest(request_id=f"file.{number}", messages=(message,)))
+            else:
+                self._composer.bar.show_cost(number, f"about {len(text) // _CHARACTERS_A_TOKEN:,} tokens")
+
+    def _find(self, number: int) -> _File | None:
+        """The file that this answer of the reader is for, wherever its draft is."""
+        drafts = (self._files, *self._kept.values())
+        return next((files[number] for files in drafts if number in files), None)
+
+    @Slot()
+    def _on_bar_changed(self) -> None:
+        here = self._composer.bar.numbers
+        self._files = {number: file for number, file in self._files.items() if number in here}
+        self.tokens_changed.emit(sum(file.tokens for file in self._files.values()))
+        self.check()
+
     @Slot(object)
     def _on_picture_given(self, picture: object) -> None:
         if isinstance(picture, QImage) and not picture.isNull():
@@ -103,32 +149,32 @@ class DraftFiles(QObject):
             buffer.open(QIODevice.OpenModeFlag.WriteOnly)
             picture.save(buffer, "PNG")  # type: ignore[call-overload]  # the stub wants bytes, PySide text
             name = "Pasted picture.png"
-            self._composer.bar.begin(self._reader.read_image(bytes(buffer.data().data()), name), name)
+            self._begin(self._reader.read_image(bytes(buffer.data().data()), name), name)
 
     @Slot(str)
     def _on_text_given(self, text: str) -> None:
         name = "Pasted text.txt"
-        self._composer.bar.begin(self._reader.read_text(text, name), name)
+        self._begin(self._reader.read_text(text, name), name)
 
     @Slot(int, object, bytes)
     def _on_attachment_read(self, number: int, attachment: Attachment, data: bytes) -> None:
-        self._data[number] = attachment, data
-        self._composer.bar.show_attachment(number, attachment, data)
-        if attachment.kind == "text":
-            text = data.decode(errors="replace")
-            if self._host.is_ready:
-                message = ChatMessage("user", text)
-                self._host.count_tokens(GenerationRequest(request_id=f"file.{number}", messages=(message,)))
-            else:
-                about = len(text) // _CHARACTERS_A_TOKEN
-                self._composer.bar.show_cost(number, f"about {about:,} tokens")
+        if (file := self._find(number)) is not None:
+            file.attachment, file.data = attachment, data
+            if number in self._files:
+                self._show(number, file)
 
     @Slot(int, object)
     def _on_reading_failed(self, number: int, problem: Failure) -> None:
-        self._composer.bar.fail(number, f"{problem.message} {problem.next_step}")
+        words = f"{problem.message} {problem.next_step}"
+        if number in self._files:
+            self._composer.bar.fail(number, words)
+        elif (file := self._find(number)) is not None:
+            file.problem = words
 
     @Slot(str, int)
     def _on_tokens_counted(self, request_id: str, count: int) -> None:
         kind, _, number = request_id.partition(".")
-        if kind == "file":
+        if kind == "file" and (file := self._find(int(number))) is not None:
+            file.tokens = count
             self._composer.bar.show_cost(int(number), f"{count:,} tokens")
+            self._on_bar_changed()

@@ -29,6 +29,7 @@ class MessageEdit(QPlainTextEdit):
         """attaches: files, pictures and long texts are given out and not put in."""
         super().__init__(parent)
         self._attaches = attaches
+        self._most_height = 1_000
         self._composing = False
         self.setProperty("bare", True)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -86,10 +87,16 @@ class MessageEdit(QPlainTextEdit):
     def sizeHint(self) -> QSize:
         return QSize(200, self.minimumHeight())
 
+    def set_most_height(self, pixels: int) -> None:
+        """Grow no higher than this, but at least two lines."""
+        self._most_height = pixels
+        self._fit()
+
     @Slot()
     def _fit(self) -> None:
-        lines = min(max(int(self.document().size().height()), 1), MOST_LINES)
-        height = round(lines * self._line_height()) + 4
+        line = self._line_height()
+        most = min(MOST_LINES, max(2, int(self._most_height / line)))
+        height = round(min(max(int(self.document().size().height()), 1), most) * line) + 4
         if height != self.maximumHeight():
             self.setFixedHeight(height)
 

@@ -20,6 +20,7 @@ class MessageView(QWidget):
         action_triggered: an Action that is not about this reply alone.
         link_activated: the address of a clicked link.
         edit_requested: message id and the new text.
+        edit_begun: message id. edit_ended: it is not being edited any more.
         regenerate_requested, fork_requested: message id.
         sibling_requested: the id of the message, and -1 for the sibling before or 1 for the one after.
         tool_answered: a ToolAnswer.
@@ -33,6 +34,8 @@ class MessageView(QWidget):
     action_triggered = Signal(object)
     link_activated = Signal(str)
     edit_requested = Signal(int, str)
+    edit_begun = Signal(int)
+    edit_ended = Signal()
     regenerate_requested = Signal(int)
     fork_requested = Signal(int)
     sibling_requested = Signal(int, int)
@@ -51,6 +54,17 @@ class MessageView(QWidget):
     def has_selection(self) -> bool:
         """Whether the user would lose something with this widget: selected text, or an edit that is begun."""
         return self._editor is not None
+
+    @property
+    def edited_text(self) -> str | None:
+        """What the user has written so far in place of this message; None when it is not being edited."""
+        return None if self._editor is None else self._editor.edit.toPlainText()
+
+    def set_edited_text(self, text: str) -> None:
+        """Put this text into the editor."""
+        if self._editor is not None:
+            self._editor.edit.setPlainText(text)
+            self._editor.edit.moveCursor(self._editor.edit.textCursor().MoveOperation.End)
 
     def set_message(self, message: Message) -> None:
         """Show what the message has become."""
@@ -101,6 +115,7 @@ class MessageView(QWidget):
             column.insertWidget(column.indexOf(edited), self._editor)
             edited.hide()
             self._editor.edit.setFocus()
+            self.edit_begun.emit(self.message.id)
 
     @Slot()
     def _end_edit(self) -> None:
@@ -109,11 +124,13 @@ class MessageView(QWidget):
             self._editor.deleteLater()
             self._editor = None
             self._edited.setVisible(bool(self.message.content))
+            self.edit_ended.emit()
 
     @Slot(str)
     def _on_edit_saved(self, text: str) -> None:
         self._end_edit()
-        if text != self.message.content:
+        # What the user wrote can be sent again as it is.
+        if text != self.message.content or self.message.role == "user":
             self.edit_requested.emit(self.message.id, text)
 
     @Slot(int)

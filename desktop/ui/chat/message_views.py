@@ -15,6 +15,7 @@ _PASSED_ON = (
     "action_triggered",
     "link_activated",
     "edit_requested",
+    "edit_ended",
     "regenerate_requested",
     "fork_requested",
     "sibling_requested",

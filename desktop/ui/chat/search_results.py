@@ -98,6 +98,19 @@ class SearchResults(QWidget):
         self._words.setText("Nothing found")
         self._stack.setCurrentWidget(self.list if known else self._words)
 
+    @Slot()
+    def focus_first(self) -> None:
+        """Let the user go through what was found with the arrow keys."""
+        if self._stack.currentWidget() is self.list and self._model.rowCount():
+            self.list.setCurrentIndex(self._model.index(0))
+            self.list.setFocus()
+
+    @Slot()
+    def choose_first(self) -> None:
+        """Go to what was found first."""
+        if self._stack.currentWidget() is self.list and self._model.rowCount():
+            self._on_chosen(self._model.index(0))
+
     @Slot(QModelIndex)
     def _on_chosen(self, index: QModelIndex) -> None:
         row: _Row = index.data(_Role.ROW)

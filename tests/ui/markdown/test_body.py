@@ -94,7 +94,9 @@ def test_only_what_is_near_the_visible_range_has_boxes(body: MarkdownBody, qtbot
     assert height > 3000 * 15
     body.set_visible_range(height // 2, height // 2 + 800)
     qtbot.waitUntil(lambda: body._layout.entries[0].boxes is None)
-    assert 20 < sum(entry.boxes is not None for entry in body._layout.entries) < 400
+    with_boxes = lambda: sum(entry.boxes is not None for entry in body._layout.entries)  # noqa: E731
+    qtbot.waitUntil(lambda: with_boxes() > 20)
+    assert with_boxes() < 400
     offset = body.text.index("paragraph 2000")
     y = body.position_of_text(offset)
     assert body.block_at(y + 1) == offset
