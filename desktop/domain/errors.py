@@ -45,6 +45,8 @@ class FailureCode(StrEnum):
     SETTINGS_NOT_USED = "settings_not_used"
     IMPORT_BROKEN = "import_broken"
     ATTACHMENT_REFUSED = "attachment_refused"
+    SCAN_INCOMPLETE = "scan_incomplete"
+    REMOVAL_REFUSED = "removal_refused"
 
     INTERNAL = "internal"
 
@@ -218,6 +220,12 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
     _C.SETTINGS_NOT_USED: ("{reason}", "Look through the settings and set them again.", _A.NONE),
     _C.IMPORT_BROKEN: ("{file} cannot be imported: {reason}.", "Nothing was changed; choose another file.", _A.NONE),
     _C.ATTACHMENT_REFUSED: ("{file} cannot be attached: {reason}.", "Attach something else.", _A.NONE),
+    _C.SCAN_INCOMPLETE: (
+        "Only a part of {path} was searched for models: {reason}.",
+        "Name the folders that hold the models instead.",
+        _A.NONE,
+    ),
+    _C.REMOVAL_REFUSED: ("{path} was not removed: {reason}.", "Nothing was changed.", _A.NONE),
     _C.INTERNAL: ("Something went wrong inside Turbodesk: {reason}.", "Copy the details into a bug report.", _A.NONE),
 }
 

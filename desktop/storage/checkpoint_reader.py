@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from desktop.domain.checkpoint import Checkpoint, parameter_count, parse_config
+from desktop.domain.checkpoint import Checkpoint, CheckpointConfig, parameter_count, parse_config
 from desktop.domain.errors import FailureCode, TurbodeskError, error
 from desktop.storage.safetensors_header import read_header
 
@@ -24,8 +24,8 @@ _INDEX_LIMIT = 100 << 20  # bytes; the index of a model with 100,000 tensors has
 _LABEL_LENGTH = 100  # characters
 _NAME_LENGTH = 200  # characters of a name in a sentence; a hostile file may hold longer ones
 
-_PICKLES = (".bin", ".pt", ".pth")
-_TRAINER_FILES = frozenset(("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "rng_state.pth"))
+PICKLES = (".bin", ".pt", ".pth")
+TRAINER_FILES = frozenset(("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "rng_state.pth"))
 _TOKENIZER_FILES = frozenset(("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json"))
 
 
@@ -39,9 +39,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(os.path.abspath(path))
     files = _files(path)
-    if "config.json" not in files:
-        raise error(FailureCode.NOT_A_CHECKPOINT, path=path, reason=_why_not(files))
-    config = parse_config(_read_json(path / "config.json", FailureCode.CONFIG_BROKEN))
+    config = _read_config(path, files)
 
     parameters = 0
     dtype_bytes: Counter[str] = Counter()
@@ -75,6 +73,18 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     )
 
 
+def read_config(path: str | Path) -> CheckpointConfig:
+    """Its config.json alone. Raises TurbodeskError as read_checkpoint() does before it comes to the weights."""
+    path = Path(os.path.abspath(path))
+    return _read_config(path, _files(path))
+
+
+def _read_config(path: Path, files: set[str]) -> CheckpointConfig:
+    if "config.json" not in files:
+        raise error(FailureCode.NOT_A_CHECKPOINT, path=path, reason=_why_not(files))
+    return parse_config(_read_json(path / "config.json", FailureCode.CONFIG_BROKEN))
+
+
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
@@ -102,6 +112,10 @@ def _files(path: Path) -> set[str]:
 def _why_not(files: set[str]) -> str:
     if any(name.lower().endswith(".gguf") for name in files):
         return "it holds GGUF files, which LMDeploy cannot run"
+    if "adapter_config.json" in files:
+        return "it is an adapter (LoRA), which works only on top of its base model"
+    if "model_index.json" in files:
+        return "it is a pipeline of several models, as for making pictures"
     return "it has no config.json" if files else "it holds no files"
 
 
@@ -113,7 +127,7 @@ def _weight_files(path: Path, files: set[str]) -> Mapping[str, set[str] | None]:
     if ours := sorted(name for name in safetensors if name.startswith("model")):
         return dict.fromkeys(ours)
     # LMDeploy prefers these to a .safetensors file of another name, so they must not hide behind one.
-    if pickles := sorted(name for name in files - _TRAINER_FILES if name.lower().endswith(_PICKLES)):
+    if pickles := sorted(name for name in files - TRAINER_FILES if name.lower().endswith(PICKLES)):
         raise error(FailureCode.PICKLE_WEIGHTS, file=pickles[0])
     if safetensors:
         return dict.fromkeys(sorted(safetensors))

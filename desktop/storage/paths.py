@@ -26,6 +26,11 @@ class AppPaths(msgspec.Struct, frozen=True):
         """The settings file."""
         return self.config / "settings.json"
 
+    @property
+    def quantized(self) -> Path:
+        """The folder of the models that were quantized here."""
+        return self.data / "quantized"
+
 
 def app_paths(data_dir: Path | None = None) -> AppPaths:
     """The system's folders for this user, or everything below data_dir."""
