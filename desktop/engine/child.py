@@ -149,7 +149,7 @@ async def _run(name: str, frames_in: FileIO, out: FileIO) -> None:
     _leave(0)  # from here: asyncio would wait for a thread that is still loading
 
 
-def _end_when_orphaned(frames_in: int) -> None:
+def end_when_orphaned(frames_in: int) -> None:
     """Wait for the window to hang up; if the loop has not ended the process a moment later, end the whole group."""
     poll = select.poll()
     poll.register(frames_in, 0)  # POLLHUP and POLLERR are always reported
@@ -170,7 +170,7 @@ def main() -> None:
     # A library that asks a question on stdin must find nobody there, not our frames.
     with open(os.devnull) as nothing:
         os.dup2(nothing.fileno(), 0)
-    watch = threading.Thread(target=_end_when_orphaned, args=(frames_in.fileno(),), name="orphan-watch", daemon=True)
+    watch = threading.Thread(target=end_when_orphaned, args=(frames_in.fileno(),), name="orphan-watch", daemon=True)
     watch.start()
     try:
         asyncio.run(_run(sys.argv[1] if len(sys.argv) > 1 else "lmdeploy", frames_in, out))

@@ -75,6 +75,8 @@ def read_refs(repo: str) -> dict[str, tuple[str, ...]]:
 def ref_files(repo: str) -> Iterator[tuple[str, str]]:
     """Each file below refs/ by its path there, with the commit it holds."""
     top = Path(repo, "refs")
+    if top.is_symlink():
+        return
     count = 0
     for folder, folders, files in os.walk(top):
         relative = Path(folder).relative_to(top)

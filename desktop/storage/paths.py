@@ -31,6 +31,11 @@ class AppPaths(msgspec.Struct, frozen=True):
         """The folder of the models that were quantized here."""
         return self.data / "quantized"
 
+    @property
+    def trusted_code(self) -> Path:
+        """Which models may run code of their own."""
+        return self.data / "trusted-code.json"
+
 
 def app_paths(data_dir: Path | None = None) -> AppPaths:
     """The system's folders for this user, or everything below data_dir."""
