@@ -43,7 +43,7 @@ class CheckpointRemover(QObject):
     refused = Signal(str, object)
 
     def __init__(self, to_trash: Callable[[str], str] | None = None, parent: QObject | None = None) -> None:
-        """to_trash: moves a file or folder to the trash and returns where it lies there, "" where that cannot be done."""
+        """to_trash: moves a folder to the trash and returns where it lies there, "" where that cannot be done."""
         super().__init__(parent)
         self._to_trash = to_trash or _to_trash
 

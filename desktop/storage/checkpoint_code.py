@@ -27,7 +27,11 @@ _CONFIGS = (
     "video_preprocessor_config.json",
     "generation_config.json",
 )
-_RELATIVE_IMPORT = re.compile(r"^\s*(?:from\s+\.+([\w.]*)\s+import\s+([\w, \t(]*)|import\s+\.+([\w.]+))", re.MULTILINE)
+# Every repetition has an end: without it a hostile file takes the square of its length.
+_RELATIVE_IMPORT = re.compile(
+    r"^[ \t]{0,40}from\s{1,40}(\.{1,20})([\w.]{0,200})\s{1,40}import\s{1,40}(?:\(([^)]{0,4000})\)|([^\n(]{0,1000}))",
+    re.MULTILINE,
+)
 
 
 class CodeFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,13 +133,13 @@ def _reached(folder: Path, listing: FolderListing, modules: Iterable[str]) -> se
             continue
         reached.add(name)
         text = (read_small(folder / name, _TEXT_LIMIT) or b"").decode(errors="replace")
-        here = name.rpartition("/")[0]
-        for module, names, plain in _RELATIVE_IMPORT.findall(text):
-            imported = [module or plain] if module or plain else re.findall(r"\w+", names)
-            for each in imported:
-                file = os.path.normpath(os.path.join(here, f"{each.replace('.', '/')}.py"))
-                if file in listing.files:
-                    waiting.append(file)
+        parents = name.split("/")[:-1]
+        for dots, module, several, one in _RELATIVE_IMPORT.findall(text):
+            if len(dots) > len(parents) + 1:
+                continue
+            base = "/".join([*parents[: len(parents) + 1 - len(dots)], *filter(None, module.split("."))])
+            inside = [f"{base}/{word}" if base else word for word in ("__init__", *re.findall(r"\w+", several or one))]
+            waiting += [file for file in (f"{found}.py" for found in [base, *inside]) if file in listing.files]
     return reached
 
 

@@ -106,7 +106,14 @@ def _files(path: Path) -> set[str]:
             )
             raise error(FailureCode.NOT_A_CHECKPOINT, path=path, reason=f"it is {what}")
         with os.scandir(path) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
+            return {entry.name for entry in entries if _is_file(entry)}
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link to itself
+        return False
 
 
 def _why_not(files: set[str]) -> str:

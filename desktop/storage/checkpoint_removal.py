@@ -86,9 +86,14 @@ def plan_removal(
         listing = list_folder(path)
         if listing.cut:
             raise _refused(path, "it holds so many files that it cannot be a model's own folder")
-        frees = _freed(moved)
+        freed = _freed(moved)
+    files = {(fact.device, fact.inode): fact.size for fact in listing.files.values()}
     return RemovalPlan(
-        path=path, beside=beside, moved=tuple(moved), frees=frees, shared=max(0, listing.disk_bytes - frees)
+        path=path,
+        beside=beside,
+        moved=tuple(moved),
+        frees=sum(freed.values()),
+        shared=sum(size for key, size in files.items() if key not in freed),
     )
 
 
@@ -155,7 +160,7 @@ def read_removed(aside: str) -> Removed | None:
         path=os.path.join(beside, path),
         beside=beside,
         moved=tuple(os.path.join(beside, name) for name in moved),
-        frees=_freed([aside]),
+        frees=sum(_freed([aside]).values()),
     )
     return Removed(plan=plan, aside=os.path.abspath(aside))
 
@@ -209,8 +214,8 @@ def _blobs(repo: str, snapshot: str) -> Iterator[str]:
                 yield target
 
 
-def _freed(paths: Iterable[str]) -> int:
-    """Bytes of the files below that have no other name elsewhere; a link itself is as good as nothing."""
+def _freed(paths: Iterable[str]) -> dict[tuple[int, int], int]:
+    """Device and inode -> bytes, of the files below that have no other name elsewhere. A link is as good as nothing."""
     names: Counter[tuple[int, int]] = Counter()
     facts: dict[tuple[int, int], os.stat_result] = {}
     for path in _everything(paths):
@@ -220,9 +225,11 @@ def _freed(paths: Iterable[str]) -> int:
             continue
         names[found.st_dev, found.st_ino] += 1
         facts[found.st_dev, found.st_ino] = found
-    return sum(
-        found.st_size for key, found in facts.items() if stat.S_ISREG(found.st_mode) and names[key] >= found.st_nlink
-    )
+    return {
+        key: found.st_size
+        for key, found in facts.items()
+        if stat.S_ISREG(found.st_mode) and names[key] >= found.st_nlink
+    }
 
 
 def _everything(paths: Iterable[str]) -> Iterator[str]:

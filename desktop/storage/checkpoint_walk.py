@@ -95,7 +95,7 @@ class Walk:
                     if count >= _NAMES_LIMIT:
                         self._incomplete(root, f"a folder in it has more than {_NAMES_LIMIT} files")
                         break
-                    if not entry.is_dir():
+                    if not _is_folder(entry):
                         found.files.add(entry.name)
                     elif entry.name.startswith(REMOVED_ASIDE):
                         self.removed_aside.append(entry.path)
@@ -115,6 +115,13 @@ class Walk:
         problem = failure(FailureCode.SCAN_INCOMPLETE, path=root.path, reason=reason)
         if problem not in self.problems:
             self.problems.append(problem)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _is_model(path: str, files: set[str], in_model: bool) -> bool:
