@@ -71,8 +71,10 @@ class SupportDesk(QObject):
 
     @Slot(object)
     def _on_answered(self, answers: dict[str, tuple[str, EngineSupport]]) -> None:
+        new = [path for path, answer in answers.items() if self._answers.get(path) != answer]
         self._answers.update(answers)
-        self.answered.emit(list(answers))
+        if new:
+            self.answered.emit(new)
 
     def _work(self) -> None:
         version = lmdeploy_version()

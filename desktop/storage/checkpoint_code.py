@@ -29,7 +29,7 @@ _CONFIGS = (
 )
 # Every repetition has an end: without it a hostile file takes the square of its length.
 _RELATIVE_IMPORT = re.compile(
-    r"^[ \t]{0,40}from\s{1,40}(\.{1,20})([\w.]{0,200})\s{1,40}import\s{1,40}(?:\(([^)]{0,4000})\)|([^\n(]{0,1000}))",
+    r"^[ \t]{0,40}from\s{1,40}(\.{1,20})([\w.]{0,200})\s{1,40}import\s{1,40}(?:\(([^)]{0,1000})\)|([^\n(]{0,1000}))",
     re.MULTILINE,
 )
 

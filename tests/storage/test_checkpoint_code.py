@@ -20,7 +20,7 @@ from tests.storage.model_folders import files_of_a_model, write_hub_snapshot, wr
 AUTO_MAP = {"AutoConfig": "configuration_x.XConfig", "AutoModelForCausalLM": "modeling_x.XForCausalLM"}
 CODE = {
     "configuration_x.py": b"raise SystemExit('this was run')\n",
-    "modeling_x.py": b"from .configuration_x import XConfig\nfrom . import (\n  helper,\n  gone,\n)\nfrom .sub import more",
+    "modeling_x.py": b"from .configuration_x import X\nfrom . import (\n  helper,\n  gone,\n)\nfrom .sub import more",
     "helper.py": b"from .modeling_x import XForCausalLM  # round\n",
     "sub/more.py": b"from ..deep import y\n",
     "deep.py": b"",
