@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import stat
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,10 +49,16 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         if wanted is not None:
             if missing := wanted - tensors.keys():
                 raise error(FailureCode.WEIGHTS_MISSING, reason=f"{file} does not hold {min(missing)[:_NAME_LENGTH]}")
-            tensors = {name: tensors[name] for name in wanted}
-        for name, tensor in tensors.items():
-            parameters += parameter_count(name, tensor.dtype, tensor.shape, tensor.size, config.quantization)
-            dtype_bytes[tensor.dtype] += tensor.size
+            if len(wanted) < len(tensors):
+                tensors = {name: tensors[name] for name in wanted}
+        # Layers are alike, so there are few kinds; of quantized weights the name counts too.
+        named = config.quantization is not None
+        kinds = Counter(
+            (name if named else "", dtype, shape, size) for name, (dtype, shape, _, size) in tensors.items()
+        )
+        for (name, dtype, shape, size), count in kinds.items():
+            parameters += count * parameter_count(name, dtype, shape, size, config.quantization)
+            dtype_bytes[dtype] += count * size
     if not dtype_bytes:
         raise error(FailureCode.WEIGHTS_MISSING, reason="the weights files are empty")
 
@@ -148,21 +154,20 @@ def _indexed_files(path: Path, files: set[str]) -> Mapping[str, set[str] | None]
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(weight_map, dict) or not weight_map:
         raise error(FailureCode.CONFIG_BROKEN, file=_INDEX, reason="it names no weights")
-    shards: dict[str, set[str] | None] = {}
+    tensors_of: defaultdict[str, set[str]] = defaultdict(set)
     for tensor, file in weight_map.items():
-        if not isinstance(file, str) or not file.endswith(".safetensors") or "/" in file or "\\" in file:
+        tensors_of[file if type(file) is str else f"{file}"].add(tensor)
+    for file in tensors_of:
+        if not file.endswith(".safetensors") or "/" in file or "\\" in file:
             raise error(
                 FailureCode.CONFIG_BROKEN,
                 file=_INDEX,
-                reason=f"{str(file)[:_NAME_LENGTH]!r} is not the name of a weights file",
+                reason=f"{file[:_NAME_LENGTH]!r} is not the name of a weights file",
             )
-        wanted = shards.setdefault(file, set())
-        assert wanted is not None
-        wanted.add(tensor)
-    if missing := sorted(shards.keys() - files):
+    if missing := sorted(tensors_of.keys() - files):
         more = f" and {len(missing) - 1} more files are" if len(missing) > 1 else " is"
         raise error(FailureCode.WEIGHTS_MISSING, reason=f"{missing[0][:_NAME_LENGTH]}{more} not there")
-    return dict(sorted(shards.items()))
+    return dict(sorted(tensors_of.items()))
 
 
 def _tokenizer_config(path: Path, files: set[str]) -> Mapping[str, Any]:

@@ -73,10 +73,10 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
 
     tensors = {name: _tensor(path, name, entry) for name, entry in header.items() if name != "__metadata__"}
     end = 0
-    for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].start, item[1].size)):
-        if tensor.start != end:
+    for start, size, name in sorted((tensor.start, tensor.size, name) for name, tensor in tensors.items()):
+        if start != end:
             raise _broken(path, f"the place of {name} overlaps another or leaves a gap")
-        end += tensor.size
+        end += size
     if end > data_size:
         raise _broken(path, f"it is cut off, {end - data_size} bytes are missing")
     if end < data_size:
@@ -85,16 +85,18 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
 
 
 def _tensor(path: Path, name: str, entry: object) -> TensorInfo:
-    match entry:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [int(start), int(end)]}:
-            pass
-        case _:
-            raise _broken(path, f"the header's entry for {name} is malformed")
+    # Not a match statement: a scan comes here a million times, and matching took two thirds of its time.
+    try:
+        dtype, shape, (start, end) = entry["dtype"], entry["shape"], entry["data_offsets"]  # type: ignore[index]
+    except (TypeError, LookupError, ValueError) as problem:
+        raise _broken(path, f"the header's entry for {name} is malformed") from problem
+    if type(dtype) is not str or type(shape) is not list or type(start) is not int or type(end) is not int:
+        raise _broken(path, f"the header's entry for {name} is malformed")
     if dtype not in _DTYPE_BITS:
         raise _broken(path, f"{name} has the unknown type {dtype}")
     bits = _DTYPE_BITS[dtype]
     for dimension in shape:
-        if not isinstance(dimension, int) or dimension < 0:
+        if type(dimension) is not int or dimension < 0:
             raise _broken(path, f"the header's entry for {name} is malformed")
         bits *= dimension
         # A product of a million hostile dimensions would take minutes.
