@@ -1,8 +1,8 @@
 """The Engine protocol over LMDeploy's AsyncEngine, for all three local backends.
 
 LMDeploy's internal names are also used in lmdeploy_model.py, lmdeploy_config.py, reply_parser.py, reply_reader.py,
-backend_choice.py and cpu_*.py; the contract tests say first when an upgrade breaks one. torch, transformers and
-lmdeploy are imported when a model is loaded, not before.
+backend_choice.py, support_check.py and cpu_*.py; the contract tests say first when an upgrade breaks one. torch,
+transformers and lmdeploy are imported when a model is loaded, not before.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from desktop.services.support_desk import SupportDesk
 from desktop.storage.cancelling import Cancelled
 from desktop.storage.checkpoint_roots import scan_roots
 from desktop.storage.checkpoint_scan import open_cache, scan
-from desktop.storage.paths import AppPaths
+from desktop.storage.paths import AppPaths, demo_checkpoint
 
 POLL_SECONDS = 5.0
 POLL_SHARE = 0.02  # of a core, at most, goes into watching
@@ -85,6 +85,12 @@ class CheckpointShelf(QObject):
     def report(self) -> ScanReport:
         """Of the last scan; empty before the first."""
         return self._report
+
+    @property
+    def kept_folders(self) -> tuple[str, ...]:
+        """What no removal may take: the folders that are searched, our own data, what the program came with."""
+        roots = scan_roots(self._paths, self._folders)
+        return (*(root.path for root in roots), str(self._paths.data), str(demo_checkpoint()))
 
     def support(self, path: str) -> EngineSupport | None:
         """Which engine runs it; None while that is not known."""

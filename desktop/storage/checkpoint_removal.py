@@ -72,7 +72,7 @@ def plan_removal(
     kept, in_use, models = list(kept), list(in_use), [model for model in models if model != entry.path]
     repo = os.path.dirname(os.path.dirname(path))
     _check(path, kept, in_use, models)
-    if is_hub_repo(os.path.basename(repo), [os.path.basename(os.path.dirname(path))]):
+    if is_hub_repo(repo, [os.path.basename(os.path.dirname(path))]):
         if os.path.islink(repo) or os.path.islink(os.path.dirname(path)):
             raise _refused(path, "it is reached through a link")
         if [name for name in snapshots(repo) if name != os.path.basename(path)]:
@@ -125,13 +125,17 @@ def put_back(removed: Removed) -> None:
         removed = msgspec.structs.replace(removed, trashed="")
     if not removed.aside:
         return
+    # What is in its place already was never moved, or came back before: whoever moved it was stopped half-way.
+    left = [(place, waiting) for place, waiting in _places(removed) if os.path.lexists(waiting)]
     for place, waiting in _places(removed):
-        if os.path.lexists(place):
+        if os.path.lexists(place) and os.path.lexists(waiting):
             raise _refused(place, "something else lies there now, so the model was not put back")
-        if not os.path.lexists(waiting):
-            raise _refused(place, f"a part of it is missing in {removed.aside}, so the model was not put back")
+        if not os.path.lexists(place) and not os.path.lexists(waiting):
+            raise _refused(
+                place, f"a part of it is missing in {one_line(removed.aside)}, so the model was not put back"
+            )
     with storage_errors(Path(removed.plan.path)):
-        for place, waiting in _places(removed):
+        for place, waiting in left:
             os.makedirs(os.path.dirname(place), exist_ok=True)
             os.rename(waiting, place)
         shutil.rmtree(removed.aside, ignore_errors=True)

@@ -62,7 +62,7 @@ class Walk:
             names = self._names(path, root, depth)
             if names is None:
                 continue
-            if is_hub_repo(os.path.basename(path), names.folders):
+            if is_hub_repo(path, names.folders):
                 yield from (found for found in hugging_face_repo(path, root.kind) if self._is_new(found[0]))
                 continue
             is_model = _is_model(path, names.files, in_model)

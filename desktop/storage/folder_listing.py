@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-_DEPTH_LIMIT = 4  # folders below the model's own
+_DEPTH_LIMIT = 12  # folders below the model's own; a git clone has six
 _COUNT_LIMIT = 5000  # entries; a model has tens
 _VERSION = b"1"  # a new one makes every folder be read again
 

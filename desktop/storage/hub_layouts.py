@@ -17,14 +17,17 @@ from desktop.domain.shelf import Source, SourceKind
 from desktop.storage.small_files import read_small
 
 _MODELS = "models--"
+_NO_MODELS = ("datasets--", "spaces--")
 _REFS_LIMIT = 200
 _REFS_DEPTH = 4
 _SNAPSHOTS_LIMIT = 200
 
 
-def is_hub_repo(name: str, folders: Collection[str]) -> bool:
-    """Whether a folder of this name with these folders in it is a repository of a hub's cache."""
-    return "--" in name and "snapshots" in folders
+def is_hub_repo(path: str, folders: Collection[str]) -> bool:
+    """Whether a folder with these folders in it is a repository of a hub's cache."""
+    name = os.path.basename(path)
+    by_modelscope = "--" in name and os.path.basename(os.path.dirname(path)) == "models"
+    return "snapshots" in folders and (name.startswith((_MODELS, *_NO_MODELS)) or by_modelscope)
 
 
 def hugging_face_repo(path: str, kind: SourceKind) -> Iterator[tuple[str, Source]]:
@@ -33,15 +36,13 @@ def hugging_face_repo(path: str, kind: SourceKind) -> Iterator[tuple[str, Source
     kind: of the root it was found in.
     """
     name = os.path.basename(path)
-    if name.startswith(("datasets--", "spaces--", "dataset--", "studio--")):
+    if name.startswith(_NO_MODELS):
         return
-    if name.startswith(_MODELS):
-        name = name.removeprefix(_MODELS)
-        kind = SourceKind.MODELSCOPE if kind is SourceKind.MODELSCOPE else SourceKind.HUGGING_FACE
-    elif os.path.basename(os.path.dirname(path)) == "models":
-        kind = SourceKind.MODELSCOPE
+    if name.startswith(_MODELS) and kind is not SourceKind.MODELSCOPE:
+        kind = SourceKind.HUGGING_FACE
     else:
-        return
+        kind = SourceKind.MODELSCOPE
+    name = name.removeprefix(_MODELS)
     repo_id = one_line(name.replace("--", "/"), 200)
     refs = read_refs(path)
     for revision in snapshots(path):

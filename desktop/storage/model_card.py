@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from desktop.domain.one_line import one_line
 from desktop.domain.shelf import CardSummary
@@ -75,6 +74,8 @@ def _summary(text: str) -> CardSummary:
     head = _HEAD.match(text)
     if head is None:
         return CardSummary()
+    import yaml
+
     facts: dict[str, list[str]] = {}
     try:
         for key, value in _top_level(head[1]):
@@ -103,6 +104,8 @@ def _top_level(text: str) -> Iterator[tuple[str, str]]:
     From the parser's events and not from loaded values: those are built by recursion, which text of 60,000 brackets
     ends with a crash of the process, and anchors can make them larger than memory.
     """
+    import yaml
+
     loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     depth, key, wants_key, in_list = 0, "", True, False
     for event in yaml.parse(text, Loader=loader):

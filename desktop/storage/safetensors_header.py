@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 from desktop.domain.errors import FailureCode, TurbodeskError, error
 
@@ -65,7 +66,7 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
             raise _broken(path, f"it is cut off, {-data_size} bytes of its header are missing")
         content = file.read(length)
     try:
-        header = json.loads(content.decode())
+        header = msgspec.json.decode(content)
     except (ValueError, RecursionError) as problem:
         raise _broken(path, "its header is not JSON") from problem
     if not isinstance(header, dict):

@@ -75,14 +75,19 @@ def test_away_and_back(tmp_path: Path, qtbot: QtBot, has_trash: bool, revisions:
 
 
 def test_the_systems_own_trash(tmp_path: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    share = tmp_path / "share"
+    share.mkdir()
+    monkeypatch.setenv("XDG_DATA_HOME", str(share))
     remover = CheckpointRemover()
     model = write_model(tmp_path / "models" / "one")
     removed = remove(qtbot, remover, model)
     assert not model.exists()
+    assert Path(removed.trashed).is_relative_to(share / "Trash" / "files")
+    assert os.listdir(share / "Trash" / "info") == ["one.trashinfo"]
     with qtbot.waitSignal(remover.restored, timeout=10_000):
         remover.put_back(removed)
     assert (model / "config.json").is_file()
+    assert os.listdir(share / "Trash" / "info") == []
 
 
 def test_without_a_trash_the_space_can_be_freed(tmp_path: Path, qtbot: QtBot) -> None:

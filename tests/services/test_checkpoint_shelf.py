@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -178,6 +179,19 @@ def test_an_lmdeploy_that_does_not_start_is_said_once(make_shelf: Callable[..., 
     desk.scan()
     assert [failure.code for failure in desk.failures] == [FailureCode.ENGINE_DIED]
     assert desk.shelf.support(str(model)) is None
+
+
+def test_what_no_removal_may_take(make_shelf: Callable[..., Shelf], tmp_path: Path) -> None:
+    kept = make_shelf().shelf.kept_folders
+    assert {str(tmp_path / "models"), str(tmp_path / "hub"), str(tmp_path / "data"), str(demo_checkpoint())} < set(kept)
+
+
+def test_the_windows_process_loads_no_engine_for_it() -> None:
+    names = "checkpoint_shelf", "checkpoint_remover", "checkpoint_details"
+    program = "import sys, " + ", ".join(f"desktop.services.{name}" for name in names)
+    program += "; print([name for name in ('torch', 'transformers', 'lmdeploy', 'yaml') if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
 
 
 def test_closing_ends_a_child_that_hangs(make_shelf: Callable[..., Shelf]) -> None:

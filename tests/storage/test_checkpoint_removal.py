@@ -134,6 +134,11 @@ def test_the_last_snapshot_takes_the_repository_with_it(tmp_path: Path) -> None:
     assert picture(tmp_path) == before
 
 
+def test_a_folder_that_only_looks_like_a_hubs_goes_alone(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "my--own" / "snapshots" / "one")
+    assert plan_removal(entry_at(model)).moved == (str(model),)
+
+
 def test_a_store_that_repositories_share_is_not_counted(tmp_path: Path) -> None:
     cache = tmp_path / "hub"
     snapshot = write_hub_snapshot(cache, "a/b", files_of_a_model())
@@ -242,6 +247,35 @@ def test_a_part_that_cannot_be_moved_brings_everything_back(tmp_path: Path) -> N
     plan = RemovalPlan(path=str(model), beside=str(tmp_path), moved=(str(model), str(tmp_path / "not there")))
     with pytest.raises(TurbodeskError):
         set_aside(plan)
+    assert picture(tmp_path) == before
+
+
+@pytest.mark.parametrize("moved", range(6))
+def test_a_removal_that_was_cut_off_can_be_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moved: int) -> None:
+    """Cut off after so many renames; the undo then as well, and begun again."""
+    old = write_hub_snapshot(tmp_path / "hub", "a/b", files_of_a_model(), refs=("v1", "v2"))
+    write_hub_snapshot(tmp_path / "hub", "a/b", {"config.json": b"{}"}, refs=("main",))
+    before = picture(tmp_path)
+    rename, left = os.rename, [moved]
+
+    def cut_off(source: str, target: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        set_aside(plan_removal(entry_at(old)))
+    (aside,) = old.parent.parent.glob(".turbodesk-removed-*")
+    removed = read_removed(str(aside))
+    assert removed is not None
+    left[0] = moved // 2
+    if left[0] < moved:
+        with pytest.raises(KeyboardInterrupt):
+            put_back(removed)
+    left[0] = 100
+    put_back(removed)
     assert picture(tmp_path) == before
 
 

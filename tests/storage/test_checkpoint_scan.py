@@ -175,6 +175,12 @@ def test_a_hub_cache_below_a_named_folder_is_known_as_one(tmp_path: Path) -> Non
     assert (entry.source.kind, entry.title) == (SourceKind.HUGGING_FACE, "owner/model")
 
 
+def test_a_folder_that_only_looks_like_a_hubs_is_searched(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "my--own" / "snapshots" / "one")
+    assert only(look(tmp_path / "my--own")).path == str(model)
+    assert only(look(tmp_path)).source.repo_id == ""
+
+
 def test_a_half_downloaded_snapshot(tmp_path: Path) -> None:
     snapshot = write_hub_snapshot(tmp_path / "hub", "owner/model", files_of_a_model(), refs=("main",))
     (snapshot / "model.safetensors").resolve().unlink()
