@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import traceback
@@ -21,6 +22,8 @@ from desktop.storage.small_files import read_small
 
 _COMMIT = re.compile(rb"[0-9a-f]{40}")
 _NAMES_LIMIT = 200
+_ORIGIN = ".turbodesk-origin.json"
+_ORIGIN_LIMIT = 16 << 20  # bytes
 
 
 def describe_folder(path: str, source: Source, listing: FolderListing) -> ShelfEntry:
@@ -30,7 +33,7 @@ def describe_folder(path: str, source: Source, listing: FolderListing) -> ShelfE
     entry = ShelfEntry(
         path=path,
         name=one_line(folder.name, 200),
-        source=source,
+        source=_with_origin(source, folder, names),
         signature=listing.signature,
         disk_bytes=listing.disk_bytes,
         modified=listing.modified,
@@ -42,7 +45,6 @@ def describe_folder(path: str, source: Source, listing: FolderListing) -> ShelfE
         checkpoint = read_checkpoint(path)
         return msgspec.structs.replace(
             entry,
-            source=_with_revision(source, folder, names),
             checkpoint=checkpoint,
             card=read_summary(folder, names),
             # Beside whole safetensors files nobody opens them.
@@ -78,10 +80,12 @@ def _config(path: str, problem: Failure) -> CheckpointConfig | None:
         return None
 
 
-def _with_revision(source: Source, folder: Path, names: set[str]) -> Source:
-    """What a plain folder remembers of the hub it was downloaded from."""
+def _with_origin(source: Source, folder: Path, names: set[str]) -> Source:
+    """What a folder itself remembers of the hub it was downloaded from."""
     if source.revision:
         return source
+    if _ORIGIN in names and (origin := _origin(folder)):
+        return msgspec.structs.replace(source, repo_id=source.repo_id or origin[0], revision=origin[1])
     if ".mv" in names:  # modelscope: "Revision:master,CreatedAt:1700000000"
         found = re.match(rb"Revision:([\w./-]{1,100}),", read_small(folder / ".mv", 200) or b"")
         if found:
@@ -92,6 +96,18 @@ def _with_revision(source: Source, folder: Path, names: set[str]) -> Source:
         if found:
             return msgspec.structs.replace(source, revision=found[0].decode())
     return source
+
+
+def _origin(folder: Path) -> tuple[str, str] | None:
+    """The model's name on its hub and the revision, as our own download writes them."""
+    try:
+        found = json.loads(read_small(folder / _ORIGIN, _ORIGIN_LIMIT) or b"")
+        model_id, revision = found["model_id"], found["revision"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    if not isinstance(model_id, str) or not isinstance(revision, str):
+        return None
+    return one_line(model_id, 200), one_line(revision, 100)
 
 
 def _some(names: Iterable[str]) -> tuple[str, ...]:

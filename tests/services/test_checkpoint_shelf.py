@@ -187,7 +187,7 @@ def test_what_no_removal_may_take(make_shelf: Callable[..., Shelf], tmp_path: Pa
 
 
 def test_the_windows_process_loads_no_engine_for_it() -> None:
-    names = "checkpoint_shelf", "checkpoint_remover", "checkpoint_details"
+    names = "checkpoint_shelf", "checkpoint_remover", "checkpoint_inspector"
     program = "import sys, " + ", ".join(f"desktop.services.{name}" for name in names)
     program += "; print([name for name in ('torch', 'transformers', 'lmdeploy', 'yaml') if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -232,6 +232,25 @@ def test_a_folder_that_was_downloaded_from_a_hub_remembers_the_commit(tmp_path: 
 
 
 @pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ({"model_id": "owner/model", "revision": "abc", "files": []}, ("owner/model", "abc")),
+        ({"model_id": "a\nb", "revision": "c\x1b"}, ("a\ufffdb", "c\ufffd")),
+        ({"model_id": 5, "revision": "abc"}, ("", "")),
+        ([], ("", "")),
+        ("[" * 100_000, ("", "")),
+    ],
+)
+def test_our_own_downloads_remember_where_they_came_from(
+    tmp_path: Path, origin: object, expected: tuple[str, str]
+) -> None:
+    model = write_model(tmp_path / "mine")
+    (model / ".turbodesk-origin.json").write_text(origin if isinstance(origin, str) else json.dumps(origin))
+    source = only(look(model)).source
+    assert (source.repo_id, source.revision) == expected
+
+
+@pytest.mark.parametrize(
     "environment",
     [
         {},

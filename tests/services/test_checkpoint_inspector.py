@@ -8,7 +8,7 @@ from pytestqt.qtbot import QtBot
 
 from desktop.domain.errors import Failure, FailureCode
 from desktop.domain.shelf import ShelfEntry, SourceKind
-from desktop.services.checkpoint_details import CheckpointDetails
+from desktop.services.checkpoint_inspector import CheckpointInspector
 from desktop.storage.checkpoint_code import CodeReport
 from desktop.storage.checkpoint_roots import ScanRoot
 from desktop.storage.checkpoint_scan import open_cache, scan
@@ -24,7 +24,7 @@ def custom(tmp_path: Path) -> ShelfEntry:
 
 
 def test_a_card(tmp_path: Path, qtbot: QtBot) -> None:
-    details = CheckpointDetails(tmp_path / "trusted.json")
+    details = CheckpointInspector(tmp_path / "trusted.json")
     entry = custom(tmp_path)
     with qtbot.waitSignal(details.card_read, timeout=10_000) as read:
         details.read_card(entry.path)
@@ -35,7 +35,7 @@ def test_a_card(tmp_path: Path, qtbot: QtBot) -> None:
 
 
 def test_code_is_asked_for_once_a_revision(tmp_path: Path, qtbot: QtBot) -> None:
-    details = CheckpointDetails(tmp_path / "trusted.json")
+    details = CheckpointInspector(tmp_path / "trusted.json")
     entry = custom(tmp_path)
 
     def read() -> tuple[CodeReport, object]:
@@ -57,7 +57,7 @@ def test_code_is_asked_for_once_a_revision(tmp_path: Path, qtbot: QtBot) -> None
 
 
 def test_a_folder_that_is_gone(tmp_path: Path, qtbot: QtBot) -> None:
-    details = CheckpointDetails(tmp_path / "trusted.json")
+    details = CheckpointInspector(tmp_path / "trusted.json")
     entry = custom(tmp_path)
     Path(entry.path).rename(tmp_path / "elsewhere")
     with qtbot.waitSignal(details.failed, timeout=10_000) as failed:

@@ -16,7 +16,7 @@ from desktop.storage.model_card import read_card
 from desktop.storage.trust_store import TrustStore
 
 
-class CheckpointDetails(QObject):
+class CheckpointInspector(QObject):
     """Nobody waits for a thread at the end of the program.
 
     Signals:
