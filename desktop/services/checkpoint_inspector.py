@@ -22,17 +22,20 @@ class CheckpointInspector(QObject):
     Signals:
         card_read: a model's path and its ModelCard.
         code_read: a CodeReport, and what the user said to it: True, False, or None when it was not asked.
+        forgotten: a model's path.
         failed: a model's path and the Failure.
     """
 
     card_read = Signal(str, object)
     code_read = Signal(object, object)
+    forgotten = Signal(str)
     failed = Signal(str, object)
 
     def __init__(self, trust: Path, parent: QObject | None = None) -> None:
         """trust: the file of the TrustStore."""
         super().__init__(parent)
         self._trust = TrustStore(trust)
+        self._writing = threading.Lock()
 
     def read_card(self, path: str) -> None:
         """Answered by card_read."""
@@ -43,12 +46,22 @@ class CheckpointInspector(QObject):
         self._start(entry.path, lambda: self._read_code(entry))
 
     def answer(self, report: CodeReport, allowed: bool) -> None:
-        """What the user said to exactly these files. Raises TurbodeskError when it cannot be written down."""
-        self._trust.remember(report, allowed)
+        """What the user said to exactly these files. Answered by code_read when it is written down."""
+        self._start(report.path, lambda: self._remember(report, allowed))
 
     def forget(self, path: str) -> None:
-        """Take back what was said of a model. Raises TurbodeskError."""
-        self._trust.forget(path)
+        """Take back what was said of a model. Answered by forgotten."""
+        self._start(path, lambda: self._forget(path))
+
+    def _remember(self, report: CodeReport, allowed: bool) -> None:
+        with self._writing:
+            self._trust.remember(report, allowed)
+        self.code_read.emit(report, allowed)
+
+    def _forget(self, path: str) -> None:
+        with self._writing:
+            self._trust.forget(path)
+        self.forgotten.emit(path)
 
     def _read_code(self, entry: ShelfEntry) -> None:
         report = read_code(entry)

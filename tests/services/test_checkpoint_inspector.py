@@ -47,12 +47,17 @@ def test_code_is_asked_for_once_a_revision(tmp_path: Path, qtbot: QtBot) -> None
 
     report, said = read()
     assert ([file.name for file in report.files], said) == (["modeling_x.py"], None)
-    details.answer(report, True)
+    with qtbot.waitSignal(details.code_read, timeout=10_000) as answered:
+        details.answer(report, True)
+    assert answered.args == [report, True]
     assert read()[1] is True
     (Path(entry.path) / "modeling_x.py").write_text("import os\n")
     assert read()[1] is None
-    details.answer(report, True)
-    details.forget(entry.path)
+    with qtbot.waitSignal(details.code_read, timeout=10_000):
+        details.answer(report, True)
+    with qtbot.waitSignal(details.forgotten, timeout=10_000) as forgotten:
+        details.forget(entry.path)
+    assert forgotten.args == [entry.path]
     assert read()[1] is None
 
 
