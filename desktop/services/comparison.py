@@ -138,7 +138,7 @@ class Comparison(QObject):
 
     def _ask(self, side: int) -> None:
         config = self._sides[side].config
-        if config is None or (self._host.is_ready and self._host.status.config == config):
+        if config is None or (self._host.is_ready and _same(self._host.status.config, config)):
             self._send(side)
         else:
             self._loading = side
@@ -148,7 +148,7 @@ class Comparison(QObject):
     @Slot(object)
     def _on_status_changed(self, status: EngineStatus) -> None:
         # Not before the load has begun: a message sent sooner would still go to the model that is about to end.
-        if self._loading is not None and status.config == self._sides[self._loading].config:
+        if self._loading is not None and _same(status.config, self._sides[self._loading].config):
             side, self._loading = self._loading, None
             self._send(side)
 
@@ -211,6 +211,11 @@ def common_length(left: str, right: str) -> int:
         else:
             high = middle
     return low
+
+
+def _same(config: EngineConfig, wanted: EngineConfig | None) -> bool:
+    """Whether a load has the wanted configuration. Trust is the model's, not the configuration's."""
+    return wanted is not None and config == msgspec.structs.replace(wanted, trust_remote_code=config.trust_remote_code)
 
 
 def with_kv_precision(config: EngineConfig, bits: int) -> EngineConfig:

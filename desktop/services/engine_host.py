@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from PySide6.QtCore import QObject, QThread, Signal, Slot
 
 from desktop.domain.engine_config import EngineConfig
@@ -80,14 +81,14 @@ class EngineHost(QObject):
         """The settings of the next load; what is loaded now stays as it is."""
         self._config = config
 
-    def load(self, path: str) -> None:
-        """Load a checkpoint folder in place of what is loaded or loading."""
-        self._worker.post_load(path, self._config)
+    def load(self, path: str, *, trusted: bool = False) -> None:
+        """Load a checkpoint folder in place of what is loaded or loading. trusted: it may run code of its own."""
+        self._worker.post_load(path, msgspec.structs.replace(self._config, trust_remote_code=trusted))
 
     def reload(self) -> None:
         """Load what was asked for last, with the settings of now; nothing when nothing was."""
         if self._status.path:
-            self.load(self._status.path)
+            self.load(self._status.path, trusted=self._status.config.trust_remote_code)
 
     @Slot()
     def unload(self) -> None:

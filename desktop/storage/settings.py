@@ -24,6 +24,7 @@ _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the window remembers. checkpoint: the last used model folder. geometry: of the window, base64 of Qt's bytes.
+    model_folders: searched for models, beside the caches of the hubs.
 
     chat: how conversations without settings of their own talk to the model. presets: by name. tools: those the user
     declared. always_allowed_tools: names of built-in tools that never ask. propose_titles: by the model.
@@ -32,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     version: int = VERSION
     checkpoint: str = ""
+    model_folders: tuple[str, ...] = ()
     engine: EngineConfig = EngineConfig()
     chat: ChatSettings = ChatSettings()
     presets: dict[str, ChatSettings] = {}

@@ -146,6 +146,11 @@ def _file(path: QPainterPath) -> None:
     _lines(path, ((6, 3.5), (14, 3.5), (18.5, 8), (18.5, 20.5), (6, 20.5), (6, 3.5)), ((14, 3.5), (14, 8), (18.5, 8)))
 
 
+def _models(path: QPainterPath) -> None:
+    _lines(path, ((12, 3.5), (20, 7.8), (12, 12.1), (4, 7.8), (12, 3.5)))
+    _lines(path, ((4, 12), (12, 16.3), (20, 12)), ((4, 16.2), (12, 20.5), (20, 16.2)))
+
+
 def _image(path: QPainterPath) -> None:
     path.addRoundedRect(QRectF(3.5, 5, 17, 14), 2, 2)
     path.addEllipse(QPointF(8.5, 9.5), 1.5, 1.5)
@@ -183,6 +188,7 @@ _SHAPES: dict[str, Callable[[QPainterPath], None]] = {
     "fork": _fork,
     "image": _image,
     "left": _left,
+    "models": _models,
     "pin": _pin,
     "plus": _plus,
     "right": _right,

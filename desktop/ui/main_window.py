@@ -15,6 +15,7 @@ from desktop.domain.errors import Action
 from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
+from desktop.services.model_loader import Models
 from desktop.services.notices import Notices
 from desktop.storage.settings import Settings
 from desktop.ui.actions import Actions
@@ -58,6 +59,7 @@ class MainWindow(QMainWindow):
         host: EngineHost,
         chats: Chats,
         notices: Notices,
+        models: Models,
         gauge: QWidget,
         settings: Settings,
         demo_path: str,
@@ -67,6 +69,7 @@ class MainWindow(QMainWindow):
         super().__init__(parent)
         self._host = host
         self._chats = chats
+        self._models = models
         self.preferences = Preferences(settings, chats.tools, self)
         self._demo_path = demo_path
         self._may_close = False
@@ -83,14 +86,16 @@ class MainWindow(QMainWindow):
         self._compare_page: ComparePage | None = None
         self._transfer_dialogs: TransferDialogs | None = None
         self._pages.add("Chat", lambda: self.chat_page)
+        self._pages.add("Models", self._make_models_page)
         self._pages.add("Compare", self._make_compare_page)
         self._pages.add("Settings", self._make_settings_page)
         self._rail.add_page("Chat", "chat")
+        self._rail.add_page("Models", "models")
         self._rail.add_page("Settings", "settings", at_bottom=True)
         self._lay_out(gauge)
         self.actions_registry = Actions(self)
         self._make_actions()
-        self._model_menu.set_actions([self._load_demo, self._open], [self._reload, self._unload])
+        self._model_menu.set_actions([self._load_demo, self._open, self._to_models], [self._reload, self._unload])
         self._connect()
         self._restore_geometry()
         self._on_status_changed(host.status)
@@ -106,8 +111,12 @@ class MainWindow(QMainWindow):
         return base64.b64encode(self.saveGeometry().data()).decode("ascii")
 
     def load(self, path: str) -> None:
-        """Load a model folder."""
-        self._host.load(path)
+        """Load a model folder; one that is known to bring its own program asks first."""
+        entry = self._models.shelf.entries.get(path)
+        if entry is None:
+            self._host.load(path)
+        else:
+            self._models.loader.load(entry)
 
     @Slot()
     def new_chat(self) -> None:
@@ -153,6 +162,14 @@ class MainWindow(QMainWindow):
         self._settings_page = SettingsPage(self.preferences.settings, self)
         self.preferences.serve_page(self._settings_page)
         return self._settings_page
+
+    def _make_models_page(self) -> QWidget:
+        from desktop.ui.models.models_page import ModelsPage
+
+        page = ModelsPage(self._models, self._host, self.preferences.settings.model_folders, self._demo_path, self)
+        page.folders_changed.connect(self.preferences.set_model_folders)
+        page.link_activated.connect(self.chat_page.ask_about_link)
+        return page
 
     def _make_compare_page(self) -> QWidget:
         from desktop.ui.chat.compare_page import ComparePage
@@ -203,6 +220,7 @@ class MainWindow(QMainWindow):
         self._export_all = add("Export all conversations…", "", partial(self._on_export_requested, 0))
         self._import = add("Import conversations…", "", self._on_import_requested)
         self._to_chat = add("Go to Chat", "Ctrl+1", partial(self.show_page, "Chat"))
+        self._to_models = add("Go to Models", "Ctrl+2", partial(self.show_page, "Models"))
         self._to_settings = add("Go to Settings", "Ctrl+,", partial(self.show_page, "Settings"))
         self._quit = add("Quit", "Ctrl+Q", self.close)
         self._palette = add("Commands", "Ctrl+K", self._on_palette)

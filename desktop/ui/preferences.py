@@ -61,6 +61,11 @@ class Preferences(QObject):
         names = dict.fromkeys((*self.settings.always_allowed_tools, name))
         self._change(always_allowed_tools=tuple(names))
 
+    @Slot(object)
+    def set_model_folders(self, folders: tuple[str, ...]) -> None:
+        """Search these folders for models."""
+        self._change(model_folders=folders)
+
     def _change(self, **changes: Any) -> None:
         self.settings = msgspec.structs.replace(self.settings, **changes)
         self.settings_changed.emit(self.settings)
@@ -79,7 +84,11 @@ class Preferences(QObject):
         self._change(
             **msgspec.structs.asdict(
                 msgspec.structs.replace(
-                    settings, presets=mine.presets, tools=mine.tools, always_allowed_tools=mine.always_allowed_tools
+                    settings,
+                    presets=mine.presets,
+                    tools=mine.tools,
+                    always_allowed_tools=mine.always_allowed_tools,
+                    model_folders=mine.model_folders,
                 )
             )
         )

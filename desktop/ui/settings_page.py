@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal, Slot
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QHideEvent, QResizeEvent
 from PySide6.QtWidgets import (
-    QAbstractSpinBox,
-    QComboBox,
     QFormLayout,
     QLabel,
     QPlainTextEdit,
@@ -86,15 +84,6 @@ class SettingsPage(QScrollArea):
         side = max((self.width() - _COLUMN_WIDTH) // 2, SPACE[4])
         self._column.setContentsMargins(side, SPACE[4], side, SPACE[4])
         super().resizeEvent(event)
-
-    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        # The wheel scrolls the page; it changes a value only where one is working on it.
-        # A scroll area filters its own bars through here too: those must go on to scroll.
-        is_wheel = event.type() == QEvent.Type.Wheel
-        if is_wheel and isinstance(watched, QComboBox | QAbstractSpinBox) and not watched.hasFocus():
-            event.ignore()
-            return True
-        return super().eventFilter(watched, event)
 
     def _build(self) -> None:
         settings, engine = self._settings, self._settings.engine
@@ -181,8 +170,6 @@ class SettingsPage(QScrollArea):
         self._chat.settings_changed.connect(self._on_edited)
         self._chat.tool_requested.connect(self.tool_requested)
         self._chat.tool_removed.connect(self.tool_removed)
-        for control in self._chat.findChildren(QWidget):
-            control.installEventFilter(self)
         self._chat.show_settings(settings.chat)
         self._column.addWidget(self._chat)
 
@@ -227,7 +214,6 @@ class SettingsPage(QScrollArea):
         control.setAccessibleDescription(explanation)
         control.setToolTip(explanation)
         control.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        control.installEventFilter(self)
         if isinstance(control, QPlainTextEdit):
             control.setMinimumWidth(_CONTROL_WIDTH + 120)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,19 @@ from pytestqt.qtbot import QtBot
 
 from desktop.domain.checkpoint import Checkpoint
 from desktop.engine.scripted_engine import Script, ScriptedEngine
+from desktop.engine.support_asker import SupportAsker
 from desktop.services.chats import Chats
+from desktop.services.checkpoint_inspector import CheckpointInspector
+from desktop.services.checkpoint_remover import CheckpointRemover
+from desktop.services.checkpoint_shelf import CheckpointShelf
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState
 from desktop.services.library import Library
+from desktop.services.model_loader import ModelLoader, Models
 from desktop.services.notices import Notices
 from desktop.services.store_writer import StoreWriter
 from desktop.storage.conversations import ConversationStore
+from desktop.storage.paths import app_paths
 from desktop.storage.settings import Settings
 from desktop.ui.main_window import MainWindow
 from desktop.ui.theme import apply_theme
@@ -63,6 +70,7 @@ class Desk:
     host: EngineHost
     chats: Chats
     notices: Notices
+    models: Models
     bot: QtBot
     script: Script = field(default_factory=Script)
 
@@ -91,8 +99,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Desk]:
-    """An open window; the engine is not loaded."""
+def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """An open window; the engine is not loaded. LMDeploy is not asked what it runs."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("MODELSCOPE_CACHE", str(tmp_path / "modelscope"))
     apply_theme(qapp, "light")
     path = tmp_path / "conversations.db"
     store = ConversationStore(path)
@@ -102,7 +112,11 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Desk]:
     library = Library(store, writer)
     chats = Chats(library, host)
     notices = Notices()
-    window = MainWindow(host, chats, notices, QWidget(), Settings(), DEMO)
+    paths = app_paths(tmp_path / "turbodesk")
+    inspector = CheckpointInspector(paths.trusted_code)
+    shelf = CheckpointShelf(paths, SupportAsker("none", [sys.executable, "-c", "pass"]))
+    models = Models(shelf, ModelLoader(host, inspector), inspector, CheckpointRemover())
+    window = MainWindow(host, chats, notices, models, QWidget(), Settings(), DEMO)
 
     def apply(settings: Settings) -> None:
         host.set_config(settings.engine)
@@ -111,7 +125,7 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Desk]:
         chats.tools.always_allowed = frozenset(settings.always_allowed_tools)
 
     window.settings_changed.connect(apply)
-    made = Desk(window, host, chats, notices, qtbot)
+    made = Desk(window, host, chats, notices, models, qtbot)
     window.show()
     yield made
     chats.close()
@@ -119,6 +133,7 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path) -> Iterator[Desk]:
         host.shutdown()
     host.wait(1000)
     assert writer.close(5.0)
+    shelf.close()
     window.allow_close()
     window.close()
     window.deleteLater()

@@ -51,9 +51,9 @@ def test_every_way_out_asks_and_waits(desk: Desk) -> None:
 def test_the_geometry_comes_back(desk: Desk) -> None:
     desk.window.resize(780, 520)
     text = desk.window.geometry_text()
-    other = MainWindow(desk.host, desk.chats, desk.notices, QWidget(), Settings(geometry=text), DEMO)
+    other = MainWindow(desk.host, desk.chats, desk.notices, desk.models, QWidget(), Settings(geometry=text), DEMO)
     assert (other.width(), other.height()) == (780, 520)
-    broken = MainWindow(desk.host, desk.chats, desk.notices, QWidget(), Settings(geometry="%%%"), DEMO)
+    broken = MainWindow(desk.host, desk.chats, desk.notices, desk.models, QWidget(), Settings(geometry="%%%"), DEMO)
     assert broken.width() == 1280
     for window in (other, broken):
         window.deleteLater()

@@ -124,7 +124,7 @@ class ChatPage(QWidget):
         self.branches.refused.connect(self.composer.bar.say)
         self.view.edit_ended.connect(self.composer.edit.setFocus)
         self.view.action_triggered.connect(self._on_action_triggered)
-        self.view.link_activated.connect(self._on_link_activated)
+        self.view.link_activated.connect(self.ask_about_link)
         self.empty.question_chosen.connect(self.send)
         self.empty.demo_requested.connect(self.demo_requested)
         self.empty.folder_requested.connect(self.folder_requested)
@@ -345,7 +345,8 @@ class ChatPage(QWidget):
             self.composer.edit.setFocus()
 
     @Slot(str)
-    def _on_link_activated(self, address: str) -> None:
+    def ask_about_link(self, address: str) -> None:
+        """Show where a link leads, and open it if the user wants that."""
         from desktop.ui.chat.link_question import LinkQuestion
 
         LinkQuestion(address, self).open()

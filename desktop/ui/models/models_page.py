@@ -1,0 +1,335 @@
+"""The models page: the list of what is on the disk, the details of one, and what can be done with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QModelIndex, QSize, Qt, Signal, Slot
+from PySide6.QtGui import QHideEvent, QKeySequence, QShortcut, QShowEvent
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListView,
+    QMessageBox,
+    QPushButton,
+    QStackedLayout,
+    QVBoxLayout,
+    QWidget,
+)
+
+from desktop.domain.errors import Failure
+from desktop.domain.shelf import ScanReport, ShelfEntry
+from desktop.services.engine_host import EngineHost
+from desktop.services.engine_status import EngineState, EngineStatus
+from desktop.services.model_loader import Models
+from desktop.storage.checkpoint_code import CodeReport
+from desktop.storage.checkpoint_removal import RemovalPlan, Removed
+from desktop.storage.model_card import ModelCard
+from desktop.ui.controls import ElidedLabel
+from desktop.ui.format import format_bytes
+from desktop.ui.icons import icon
+from desktop.ui.models.model_details import ModelDetails
+from desktop.ui.models.models_delegate import ModelsDelegate
+from desktop.ui.models.models_list_model import ModelsListModel, Role
+from desktop.ui.theme import SPACE
+
+_LIST_WIDTH = 300
+_IN_USE = (EngineState.LOADING, EngineState.READY)
+
+
+class ModelsPage(QWidget):
+    """Signals:
+    folders_changed: the folders that are searched, as the user named them.
+    loading: a load was begun.
+    link_activated: an address in a model's card.
+    """
+
+    folders_changed = Signal(object)
+    loading = Signal()
+    link_activated = Signal(str)
+
+    def __init__(
+        self, models: Models, host: EngineHost, folders: tuple[str, ...], kept: str, parent: QWidget | None = None
+    ) -> None:
+        """folders: that the user named. kept: a model folder that is never removed."""
+        super().__init__(parent)
+        self._models = models
+        self._host = host
+        self._named = folders
+        self._kept = kept
+        self._removed: Removed | None = None
+        self._wanted = ""  # path of the model to show when it is found
+        self._list_model = ModelsListModel(self)
+        self._list = QListView(self)
+        self._details = ModelDetails(self)
+        self._build()
+        self._connect()
+        self._list_model.change(models.shelf.entries.values(), [])
+        self._on_status_changed(host.status)
+        self._show_state()
+
+    def _build(self) -> None:
+        self._filter = QLineEdit(self)
+        self._filter.setPlaceholderText("Filter")
+        self._filter.setAccessibleName("Filter the models")
+        self._filter.setClearButtonEnabled(True)
+        self._add = QPushButton("Add a folder…", self)
+        self._add.setIcon(icon("plus"))
+        self._add.setIconSize(QSize(16, 16))
+        self._add.setAccessibleName("Add a folder to search for models")
+        self._list.setModel(self._list_model)
+        self._list.setItemDelegate(ModelsDelegate(self._list))
+        self._list.setUniformItemSizes(True)
+        self._list.setAccessibleName("Models")
+        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._state = ElidedLabel(self)
+        self._undo_bar = QFrame(self)
+        self._undo_bar.setObjectName("UndoBar")
+        self._undo_words = QLabel(self._undo_bar)
+        self._undo_words.setTextFormat(Qt.TextFormat.PlainText)
+        self._undo_words.setWordWrap(True)
+        self._undo = QPushButton("Undo", self._undo_bar)
+        self._undo.setAccessibleName("Put the model back")
+        undo = QHBoxLayout(self._undo_bar)
+        undo.setContentsMargins(SPACE[1], SPACE[0], SPACE[0], SPACE[0])
+        undo.addWidget(self._undo_words, 1)
+        undo.addWidget(self._undo)
+        self._undo_bar.hide()
+        side = QFrame(self)
+        side.setObjectName("ConversationPanel")
+        side.setFixedWidth(_LIST_WIDTH)
+        column = QVBoxLayout(side)
+        column.setContentsMargins(SPACE[1], SPACE[1], SPACE[1], SPACE[1])
+        column.setSpacing(SPACE[1])
+        column.addWidget(self._add)
+        column.addWidget(self._filter)
+        column.addWidget(self._list, 1)
+        column.addWidget(self._undo_bar)
+        column.addWidget(self._state)
+        self._nothing = QLabel(self)
+        self._nothing.setTextFormat(Qt.TextFormat.PlainText)
+        self._nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._nothing.setWordWrap(True)
+        self._nothing.setProperty("dim", True)
+        right = QWidget(self)
+        self._stack = QStackedLayout(right)
+        self._stack.addWidget(self._nothing)
+        self._stack.addWidget(self._details)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(0)
+        row.addWidget(side)
+        row.addWidget(right, 1)
+        load = QShortcut(QKeySequence(Qt.Key.Key_Return), self._list)
+        load.setContext(Qt.ShortcutContext.WidgetShortcut)
+        load.activated.connect(self._on_load_current)
+        remove = QShortcut(QKeySequence(Qt.Key.Key_Delete), self._list)
+        remove.setContext(Qt.ShortcutContext.WidgetShortcut)
+        remove.activated.connect(self._on_remove_current)
+
+    def _connect(self) -> None:
+        shelf, inspector, remover = self._models.shelf, self._models.inspector, self._models.remover
+        shelf.entries_changed.connect(self._on_entries_changed)
+        shelf.scan_started.connect(self._on_scan_started)
+        shelf.scan_finished.connect(self._on_scan_finished)
+        shelf.scan_failed.connect(self._on_scan_failed)
+        shelf.support_changed.connect(self._on_support_changed)
+        inspector.card_read.connect(self._on_card_read)
+        self._models.loader.consent_needed.connect(self._on_consent_needed)
+        remover.planned.connect(self._on_removal_planned)
+        remover.removed.connect(self._on_removed)
+        remover.restored.connect(self._on_restored)
+        remover.refused.connect(self._on_refused)
+        self._host.status_changed.connect(self._on_status_changed)
+        self._filter.textChanged.connect(self._on_filter_changed)
+        self._add.clicked.connect(self.add_folder)
+        self._undo.clicked.connect(self._on_undo_clicked)
+        self._list.selectionModel().currentChanged.connect(self._on_current_changed)
+        self._list.doubleClicked.connect(self._on_load_current)
+        self._details.load_requested.connect(self._load)
+        self._details.remove_requested.connect(self._plan_removal)
+        self._details.link_activated.connect(self.link_activated)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        super().showEvent(event)
+        self._models.shelf.scan()
+        self._models.shelf.watch(True)
+        self._list.setFocus()
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        super().hideEvent(event)
+        self._models.shelf.watch(False)
+
+    @Slot()
+    def add_folder(self) -> None:
+        """Let the user name a folder to search for models."""
+        from PySide6.QtWidgets import QFileDialog  # dialogs are not loaded before they are needed
+
+        dialog = QFileDialog(self, "A folder that holds models")
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.setOption(QFileDialog.Option.ShowDirsOnly)
+        dialog.fileSelected.connect(self._on_folder_named)
+        dialog.finished.connect(dialog.deleteLater)
+        dialog.open()
+
+    def _entry(self) -> ShelfEntry | None:
+        index = self._list.currentIndex()
+        return index.data(Role.ENTRY) if index.isValid() else None
+
+    def _load(self, entry: ShelfEntry) -> None:
+        self._models.loader.load(entry)
+        self.loading.emit()
+
+    def _plan_removal(self, entry: ShelfEntry) -> None:
+        shelf, status = self._models.shelf, self._host.status
+        in_use = [status.path] if status.state in _IN_USE else []
+        self._models.remover.plan(entry, [*shelf.kept_folders, self._kept], in_use, list(shelf.entries))
+
+    def _show_state(self, words: str = "") -> None:
+        count = self._list_model.count
+        self._state.show_words(words or ("1 model" if count == 1 else f"{count:,} models"))
+        empty = (
+            "No model was found. Add a folder that holds models, or open one with Ctrl+O."
+            if not count
+            else "Choose a model on the left."
+        )
+        self._nothing.setText(words if words and not count else empty)
+        self._stack.setCurrentWidget(self._nothing if self._entry() is None else self._details)
+
+    def _select(self, path: str) -> None:
+        row = self._list_model.row_of(path)
+        if row >= 0:
+            self._list.setCurrentIndex(self._list_model.index(row))
+            self._wanted = ""
+
+    @Slot(object, object)
+    def _on_entries_changed(self, changed: list[ShelfEntry], gone: list[str]) -> None:
+        entry = self._entry()
+        wanted = self._wanted or (entry.path if entry is not None else "")
+        self._list_model.change(changed, gone)
+        self._select(wanted)
+        self._show_state()
+
+    @Slot()
+    def _on_scan_started(self) -> None:
+        self._show_state("Searching …")
+
+    @Slot(object)
+    def _on_scan_finished(self, report: ScanReport) -> None:
+        self._show_state(report.problems[0].message if report.problems else "")
+        if self._entry() is None and self._list_model.rowCount():
+            self._select(self._host.status.path)
+            if self._entry() is None:
+                self._list.setCurrentIndex(self._list_model.index(0))
+
+    @Slot(object)
+    def _on_scan_failed(self, problem: Failure) -> None:
+        self._show_state(f"{problem.message} {problem.next_step}")
+
+    @Slot(object)
+    def _on_support_changed(self, paths: list[str]) -> None:
+        entry = self._details.entry
+        if entry is not None and entry.path in paths:
+            self._details.show_support(self._models.shelf.support(entry.path))
+
+    @Slot(str, object)
+    def _on_card_read(self, path: str, card: ModelCard) -> None:
+        entry = self._details.entry
+        if entry is not None and entry.path == path:
+            self._details.show_card(card)
+
+    @Slot(QModelIndex, QModelIndex)
+    def _on_current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
+        entry = current.data(Role.ENTRY) if current.isValid() else None
+        if entry is not None:
+            other = self._details.entry is None or self._details.entry.path != entry.path
+            self._details.show_entry(entry)
+            self._details.show_support(self._models.shelf.support(entry.path))
+            if other:
+                self._models.inspector.read_card(entry.path)
+        self._stack.setCurrentWidget(self._nothing if entry is None else self._details)
+
+    @Slot(str)
+    def _on_filter_changed(self, words: str) -> None:
+        entry = self._entry()
+        self._list_model.set_filter(words)
+        if entry is not None:
+            self._select(entry.path)
+        self._show_state()
+
+    @Slot(str)
+    def _on_folder_named(self, folder: str) -> None:
+        if folder not in self._named:
+            self._named = (*self._named, folder)
+            self.folders_changed.emit(self._named)
+        self._models.shelf.scan()
+
+    @Slot()
+    def _on_load_current(self) -> None:
+        entry = self._entry()
+        if entry is not None and entry.checkpoint is not None:
+            self._load(entry)
+
+    @Slot()
+    def _on_remove_current(self) -> None:
+        if (entry := self._entry()) is not None:
+            self._plan_removal(entry)
+
+    @Slot(object)
+    def _on_consent_needed(self, report: CodeReport) -> None:
+        from desktop.ui.models.consent_dialog import ConsentDialog
+
+        dialog = ConsentDialog(report, Path(report.path).name, self)
+        dialog.answered.connect(self._models.loader.answer)
+        dialog.open()
+
+    @Slot(object)
+    def _on_removal_planned(self, plan: RemovalPlan) -> None:
+        question = QMessageBox(self)
+        question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        question.setWindowTitle("Remove the model")
+        question.setTextFormat(Qt.TextFormat.PlainText)
+        question.setText(f"Remove {Path(plan.path).name}?")
+        words = f"{format_bytes(plan.frees)} come free once the trash is emptied."
+        if plan.shared:
+            words += f" {format_bytes(plan.shared)} stay, because another model has them too."
+        question.setInformativeText(f"{words}\n\n{chr(10).join(plan.moved[:5])}")
+        remove = question.addButton("Remove", QMessageBox.ButtonRole.DestructiveRole)
+        question.setDefaultButton(question.addButton(QMessageBox.StandardButton.Cancel))
+        remove.clicked.connect(lambda: self._models.remover.remove(plan))
+        question.open()
+
+    @Slot(object)
+    def _on_removed(self, removed: Removed) -> None:
+        self._removed = removed
+        self._undo_words.setText(f"Removed {Path(removed.plan.path).name}")
+        self._undo_bar.show()
+        self._models.shelf.scan()
+
+    @Slot()
+    def _on_undo_clicked(self) -> None:
+        if self._removed is not None:
+            removed, self._removed = self._removed, None
+            self._undo_bar.hide()
+            self._models.remover.put_back(removed)
+
+    @Slot(str)
+    def _on_restored(self, path: str) -> None:
+        self._wanted = path
+        self._models.shelf.scan()
+
+    @Slot(str, object)
+    def _on_refused(self, _path: str, problem: Failure) -> None:
+        box = QMessageBox(QMessageBox.Icon.NoIcon, "Remove the model", problem.message, parent=self)
+        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        box.setTextFormat(Qt.TextFormat.PlainText)
+        box.setInformativeText(problem.next_step)
+        box.open()
+
+    @Slot(object)
+    def _on_status_changed(self, status: EngineStatus) -> None:
+        loaded = status.path if status.state in _IN_USE else ""
+        self._list_model.set_loaded(loaded)
+        self._details.set_loaded(loaded)
