@@ -68,14 +68,14 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """What one load will take on each of its cards, in bytes; for the CPU of the machine's memory.
 
     total and others: of the tightest card. context: driver, libraries and kernels. language, embeddings, vision: the
-    weights. kv: the region of the KV cache; on the CPU the most it may grow to. workspace: activations and buffers.
-    residual: what earlier loads took more than was forecast (it may be negative). margin: to be kept free for what
-    comes while it runs: long prompts, and what the forecast cannot know. before_cache: what the cache ratio is a
-    share of.
+    weights. ratio and kv: the share and the region of the KV cache; on the CPU the most it may grow to. workspace:
+    activations and buffers. residual: what earlier loads took more than was forecast (it may be negative). margin: to
+    be kept free for what comes while it runs: long prompts, and what the forecast cannot know. before_cache: what the
+    cache ratio is a share of.
 
     block: bytes of one KV block, of block_tokens tokens, 0 where config.json does not say enough. page: bytes that the
     region is cut into. state: bytes that a request keeps whatever its length. session: tokens of a chat at most.
-    notes: why the confidence is what it is, and what else to know; sentences.
+    batch: replies at once at most. notes: why the confidence is what it is, and what else to know.
     """
 
     backend: Backend
@@ -86,6 +86,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     language: int
     embeddings: int
     vision: int
+    ratio: float
     kv: int
     workspace: int
     residual: int
@@ -96,6 +97,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     page: int
     state: int
     session: int
+    batch: int
     confidence: Confidence
     notes: tuple[str, ...] = ()
 
@@ -130,7 +132,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
         return self.kv // self.page * (self.page // self.block) * self.block_tokens if self.block else 0
 
     def chats(self, context: int) -> int:
-        """How many chats of so many tokens the KV region holds at once; max_batch_size may let fewer run.
+        """How many chats of so many tokens the KV region holds at once; `batch` may let fewer run.
 
         A chat takes whole blocks. ValueError for a context below one token.
         """
@@ -181,6 +183,7 @@ def forecast(shape: MemoryShape, config: EngineConfig, cards: Sequence[CardMemor
         language=terms.language,
         embeddings=terms.embeddings,
         vision=terms.vision,
+        ratio=config.cache_max_entry_count,
         kv=kv,
         workspace=terms.workspace,
         residual=residual,
@@ -191,6 +194,7 @@ def forecast(shape: MemoryShape, config: EngineConfig, cards: Sequence[CardMemor
         page=max(terms.page, 1),
         state=terms.state,
         session=session,
+        batch=config.max_batch_size,
         confidence=confidence,
         notes=notes,
     )
