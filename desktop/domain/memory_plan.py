@@ -30,7 +30,7 @@ _PREFILLS = (4096, 2048, 1024, 512)
 _BATCHES = (128, 64, 32, 16, 8, 4, 2, 1)
 _MOST_BATCH = 1024  # EngineConfig.problems()
 _LEAST_CONTEXT = 2048
-_NO_CARD = 1 << 50  # bytes; no search looks for a larger card
+_NO_CARD = 1 << 30  # MiB; no search looks for a larger card
 # Head sizes whose kernels for a quantized cache TurboMind has (kernels/attention/kernel/decoding_sm80_*.cu).
 _KV_HEADS = {8: (64, 128, 192, 256), 4: (64, 128, 256)}
 _WEIGHT_LOSS = {"": 0, "mxfp4": 0, "fp8": 1, "smooth_quant": 1}  # MXFP4 is what its models were published in
@@ -206,20 +206,21 @@ def _tensor_parallel(form: WeightForm, cards: Sequence[CardMemory], cpu: bool) -
 
 
 def _first(tried: Iterator[tuple[Candidate, ...]], wish: Wish, residual: int, most: int = MOST_RATIO) -> Plan | None:
+    """most: thousandths that the ratio may not pass unless the wished chats need more."""
     for group in tried:
         # The last of a group takes least: where it does not fit, none of the group does.
-        if _settle(group[-1], wish, residual, most) is None:
+        if _least(group[-1], wish, residual) is None:
             continue
         for candidate in group:
-            if found := _settle(candidate, wish, residual, most):
-                return found
+            if found := _least(candidate, wish, residual):
+                return _settled(candidate, found, wish, residual, most)
     return None
 
 
-def _settle(candidate: Candidate, wish: Wish, residual: int, most: int) -> Plan | None:
-    """The candidate with the cache ratio that the wish asks for; None where no ratio does.
+def _least(candidate: Candidate, wish: Wish, residual: int) -> Forecast | None:
+    """The forecast with the smallest cache ratio that holds the chats; None where it leaves too little.
 
-    most: thousandths that the ratio may not pass unless the wished chats need more.
+    A larger ratio leaves less, so there is none either.
     """
     shape, cards = candidate.form.shape, candidate.cards
     found = forecast(shape, candidate.config, cards, residual)
@@ -227,19 +228,22 @@ def _settle(candidate: Candidate, wish: Wish, residual: int, most: int) -> Plan 
         return None
     region = found.region_for(wish.chats, wish.context)
     steps = max(1, -(-region * RATIO_STEPS // found.before_cache))
-    leave = wish.leave_free or 0
     while steps <= MOST_RATIO:
         found = forecast(shape, with_ratio(candidate.config, steps), cards, residual)
         if found.kv >= region:
-            break
+            return found if found.fits and found.free >= (wish.leave_free or 0) else None
         steps += 1  # a product of fractions may come out one byte short
-    if steps > MOST_RATIO or not found.fits or found.free < leave:
-        return None
+    return None
+
+
+def _settled(candidate: Candidate, found: Forecast, wish: Wish, residual: int, most: int) -> Plan:
+    shape, config, cards = candidate.form.shape, candidate.config, candidate.cards
     if wish.leave_free is not None:
-        found = _largest(shape, candidate.config, cards, residual, leave, steps, max(most, steps)) or found
         steps = round(found.ratio * RATIO_STEPS)
+        found = _largest(shape, config, cards, residual, wish.leave_free, steps, max(most, steps)) or found
     used = tuple(sorted(card.index for card in cards))
-    return Plan(form=candidate.form, config=with_ratio(candidate.config, steps), forecast=found, devices=used)
+    config = msgspec.structs.replace(config, cache_max_entry_count=found.ratio)
+    return Plan(form=candidate.form, config=config, forecast=found, devices=used)
 
 
 def _largest(
@@ -285,25 +289,29 @@ def _what_card(
     tried = [group[-1] for group in groups(wish, forms, [emptiest], base)]
     lossless = [one for one in tried if one.form.loss == 0 and not one.config.quant_policy]
     return NothingFits(
-        card_bytes=min((_card_for(one, wish, residual) for one in tried), default=0),
-        lossless_bytes=min((_card_for(one, wish, residual) for one in lossless), default=0),
+        card_bytes=_smallest_card(tried, emptiest, wish, residual),
+        lossless_bytes=_smallest_card(lossless, emptiest, wish, residual),
     )
 
 
-def _card_for(candidate: Candidate, wish: Wish, residual: int) -> int:
-    """The smallest card, in whole MiB, on which the candidate does what is wished; 0 where none does."""
-    (card,) = candidate.cards
+def _smallest_card(tried: Sequence[Candidate], like: CardMemory, wish: Wish, residual: int) -> int:
+    """Bytes of the smallest card, in whole MiB, on which one of the candidates does it; 0 where none does."""
 
-    def does(total: int) -> bool:
-        larger = msgspec.structs.replace(candidate, cards=(msgspec.structs.replace(card, total=total),))
-        return _settle(larger, wish, residual, MOST_RATIO) is not None
+    def does(candidate: Candidate, size: int) -> bool:
+        card = msgspec.structs.replace(like, total=size * MIB)
+        return _least(msgspec.structs.replace(candidate, cards=(card,)), wish, residual) is not None
 
-    low, high = 0, card.total // MIB + 1
-    while not does(high * MIB):
-        low, high = high, high * 2
-        if high * MIB > _NO_CARD:
-            return 0
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if does(middle * MIB) else (middle, high)
-    return high * MIB
+    smallest = 0
+    for candidate in reversed(tried):  # what needs least comes last, and then the others are soon ruled out
+        if smallest and not does(candidate, smallest - 1):
+            continue
+        low, high = 0, smallest or like.total // MIB + 1
+        while not does(candidate, high) and high < _NO_CARD:
+            low, high = high, high * 2
+        if high >= _NO_CARD:
+            continue
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if does(candidate, middle) else (middle, high)
+        smallest = high
+    return smallest * MIB
