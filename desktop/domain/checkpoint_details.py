@@ -44,7 +44,7 @@ def parse_details(config: Mapping[str, Any]) -> CheckpointDetails:
         expert_intermediate_size=width,
         shared_intermediate_size=shared if experts else 0,
         dense_layers=_dense_layers(text, layers) if experts else 0,
-        attention_layers=layers - linear if linear else None,
+        attention_layers=max(0, layers - linear) if linear else None,
         state_values=linear * _state_values(text),
         latent_size=number(text, "kv_lora_rank"),
         latent_rope_size=number(text, "qk_rope_head_dim"),

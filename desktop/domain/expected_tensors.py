@@ -10,6 +10,7 @@ from desktop.domain.checkpoint import CheckpointConfig, Quantization
 from desktop.domain.checkpoint_details import CheckpointDetails, language_part, number, vision_part
 
 _GROUP = 128
+_MOST_LAYERS = 1000  # a broken config.json may name more than there is time to count
 
 
 class ExpectedTensor(NamedTuple):
@@ -30,6 +31,8 @@ def expected_tensors(
     """
     hidden, layers, vocabulary = config.hidden_size, config.layers, config.vocab_size
     if not (hidden and layers and vocabulary and config.heads and config.kv_heads and config.head_dim):
+        return {}
+    if layers > _MOST_LAYERS:
         return {}
     tensors = {"model.embed_tokens.weight": _sixteen_bit(vocabulary, hidden)}
     if not config.tied_embeddings:
@@ -134,7 +137,7 @@ def _tower(vision: Mapping[str, Any], language_size: int) -> Iterator[tuple[str,
     size = number(vision, "hidden_size", "embed_dim")
     if vision.get("embed_dim"):  # Qwen2-VL: its hidden_size is the language part's
         size = number(vision, "embed_dim")
-    depth = number(vision, "depth", "num_hidden_layers", "layers")
+    depth = min(_MOST_LAYERS, number(vision, "depth", "num_hidden_layers", "layers"))
     width = number(vision, "intermediate_size") or 4 * size
     gated = vision.get("hidden_act") == "silu" and "fullatt_block_indexes" in vision
     for layer in range(depth):

@@ -20,8 +20,9 @@ MIB = 2**20
 
 # CUDA context, torch and the workspace of TurboMind's matrix kernels; fitted on the rows of InternLM2-1.8B.
 CONTEXT = 450 * MIB
-# The engine's process after loading a model of 4 million parameters: Python, torch, Transformers and LMDeploy. Resident
-# memory measured on Linux with torch 2.12, of which the libraries' files are a part that other programs may share.
+# Python, torch, Transformers and LMDeploy in the engine's process. Resident memory beside the weights, measured on
+# Linux with torch 2.12 after loading models of 4, 148 and 778 million parameters: 956, 985 and 1022 MiB. About 400 MiB
+# of it are files of libraries, which other programs may share.
 CPU_PROCESS = 1000 * MIB
 # TurboMind cuts its region into pages of at most this size (models/llama/object_cache_plan.cc).
 _PAGE = 32 * MIB
