@@ -131,7 +131,7 @@ wishes = st.builds(
     Wish,
     chats=st.integers(1, 40),
     context=st.sampled_from((1, 100, 2048, 8192, 32768)),
-    leave_free=st.none() | st.integers(0, 24 * GIB),
+    leave_free=st.none() | st.integers(0, 24).map(GIB.__mul__) | st.integers(0, 24 * GIB),
 )
 settings = st.builds(
     EngineConfig,

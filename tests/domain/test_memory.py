@@ -64,6 +64,25 @@ def test_there_are_eight_measured_rows() -> None:
     assert len(measured_rows()) == 8
 
 
+@pytest.mark.parametrize(("batch", "prefill", "mib"), [(128, 8192, 755), (4, 2048, 212)])
+def test_workspace_of_internlm25_7b(batch: int, prefill: int, mib: int) -> None:
+    """As worked out by hand from the C++ sources when they were read."""
+    shape = read_shape(made.INTERNLM25_7B, made.internlm2_headers(made.INTERNLM25_7B))
+    config = EngineConfig(max_batch_size=batch, max_prefill_token_num=prefill)
+    found = forecast(shape, config, [card(24)])
+    assert round(found.workspace / MIB) == mib
+    tokens, hidden, feed_forward = prefill + batch, 4096, 14336
+    ids, logits, sums = 4 * batch * 32768, 8 * batch * 92544, 16384 * 32 * 128
+    assert found.workspace == 4 * tokens * hidden + 4 * tokens * feed_forward + sums + ids + logits
+
+
+def test_the_region_is_cut_into_pages() -> None:
+    """Of 32 MiB at most: four blocks of 8 MiB, and what is left of the last page holds nothing."""
+    found = forecast(llama_shape(), EngineConfig(), [card(24)])
+    assert (found.block, found.page) == (8 * MIB, 32 * MIB)
+    assert found.tokens == found.kv // (32 * MIB) * 4 * 64
+
+
 def test_block_of_internvl25_8b() -> None:
     """8.000 MB, as its log says: LMDeploy issue 3411."""
     assert kv_block_bytes(read_shape(made.INTERNVL25_8B)) == 8 * MIB

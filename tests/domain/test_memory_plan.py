@@ -244,6 +244,24 @@ def test_smaller_cards_lose_step_by_step(gib: float, form: str, bits: int) -> No
     assert (answer.form.name, answer.config.quant_policy) == (form, bits)
 
 
+def test_a_form_on_the_disk_comes_before_one_that_has_to_be_made() -> None:
+    to_make = llama_forms()[1]
+    here = msgspec.structs.replace(to_make, name="AWQ from the hub", path="/models/llama-awq")
+    for offered in ([to_make, here], [here, to_make]):
+        answer = plan(LLAMA_8K, [llama_forms()[0], *offered], [card(12)])
+        assert isinstance(answer, Plan)
+        assert answer.form == here
+
+
+def test_what_must_stay_free_costs_quality_where_it_has_to() -> None:
+    least = plan(LLAMA_8K, llama_forms(), [card(26)])
+    leaving = plan(msgspec.structs.replace(LLAMA_8K, leave_free=6 * GIB), llama_forms(), [card(26)])
+    assert isinstance(least, Plan)
+    assert isinstance(leaving, Plan)
+    assert (least.config.quant_policy, leaving.config.quant_policy) == (0, 4)
+    assert leaving.forecast.free >= 6 * GIB
+
+
 def test_a_second_card_comes_before_loss_of_quality() -> None:
     answer = plan(LLAMA_8K, llama_forms(), [card(20), card(20, index=3)])
     assert isinstance(answer, Plan)
