@@ -5,10 +5,10 @@ The order of what is given up, the first first; plan() never takes a later step 
 1. Requests at once beyond the chats wished for: they only wait.
 2. The length of a prefill step, down to 512 tokens: a long prompt takes longer to read, the answer is the same.
 3. More cards, where there are: the same answer, but the cards are not free for anything else.
-4. The KV cache in 8 bits: within 0.3 points on every published test (docs/en/quantization/kv_quant.md of LMDeploy:
-   InternLM2.5-7B on GSM8K 85.67 -> 85.44, MMLU 72.30 -> 72.27).
+4. The KV cache in 8 bits: InternLM2.5-7B lost 0.2 points on GSM8K and none on MMLU (85.67 -> 85.44, 72.30 -> 72.27;
+   docs/en/quantization/kv_quant.md of LMDeploy).
 5. The KV cache in 4 bits: 1 to 2 points there (GSM8K 83.78, MMLU 71.17).
-6. Weights in 8 bits, then in 4: up to 5 points on hard tests (llm_compressor.md: AWQ of Qwen3-8B on MMLU-Pro
+6. Weights in 8 bits, then in 4: 1 to 6 points on hard tests (llm_compressor.md there: AWQ of Qwen3-8B on MMLU-Pro
    73.69 -> 72.34, AIME 2025 69.48 -> 63.96). A form that is on the disk comes before one that has to be made.
 
 Weights weigh most: a step of the KV cache is tried with all the others before the next form of the weights.
