@@ -48,6 +48,18 @@ class FailureCode(StrEnum):
     SCAN_INCOMPLETE = "scan_incomplete"
     REMOVAL_REFUSED = "removal_refused"
 
+    HUB_UNREACHABLE = "hub_unreachable"
+    HUB_BUSY = "hub_busy"
+    HUB_ANSWER_BROKEN = "hub_answer_broken"
+    MODEL_NOT_ON_HUB = "model_not_on_hub"
+    MODEL_GATED = "model_gated"
+    TOKEN_REFUSED = "token_refused"
+    TOKEN_NOT_KEPT = "token_not_kept"
+    DOWNLOAD_DAMAGED = "download_damaged"
+    DOWNLOAD_NO_ROOM = "download_no_room"
+    DOWNLOAD_TARGET_TAKEN = "download_target_taken"
+    DOWNLOAD_RUNS_ELSEWHERE = "download_runs_elsewhere"
+
     INTERNAL = "internal"
 
 
@@ -226,6 +238,61 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
         _A.NONE,
     ),
     _C.REMOVAL_REFUSED: ("{path} was not removed: {reason}.", "Nothing was changed.", _A.NONE),
+    _C.HUB_UNREACHABLE: (
+        "{hub} cannot be reached: {reason}.",
+        "Check the network and the hub's address, then try again; what was fetched is kept.",
+        _A.NONE,
+    ),
+    _C.HUB_BUSY: (
+        "{hub} is busy: {reason}.",
+        "Wait some minutes, then try again; what was fetched is kept.",
+        _A.NONE,
+    ),
+    _C.HUB_ANSWER_BROKEN: (
+        "{hub} gave an answer that cannot be right: {reason}.",
+        "Try again later, or get the model from another hub.",
+        _A.NONE,
+    ),
+    _C.MODEL_NOT_ON_HUB: (
+        "{hub} has no {what}.",
+        "Check the name; a private model needs the token of an account that may see it.",
+        _A.NONE,
+    ),
+    _C.MODEL_GATED: (
+        "{model} is gated: {hub} gives it only to accounts that accepted its owner's conditions.",
+        "Accept them at {page}, then enter a token of that account here.",
+        _A.NONE,
+    ),
+    _C.TOKEN_REFUSED: (
+        "{hub} does not accept the token.",
+        "Make a new token with read permission in your account there, and enter it here.",
+        _A.NONE,
+    ),
+    _C.TOKEN_NOT_KEPT: (
+        "The token cannot be kept: {reason}.",
+        "It is used until Turbodesk closes; to keep it, install a system keyring such as GNOME Keyring or KWallet.",
+        _A.NONE,
+    ),
+    _C.DOWNLOAD_DAMAGED: (
+        "{file} arrived twice with other content than {hub} publishes for it.",
+        "Resume to fetch it once more, or get the model from another hub.",
+        _A.NONE,
+    ),
+    _C.DOWNLOAD_NO_ROOM: (
+        "There is no room for {model}: {reason}.",
+        "Free some space, then resume; what was fetched is kept.",
+        _A.NONE,
+    ),
+    _C.DOWNLOAD_TARGET_TAKEN: (
+        "There is already something at {path}.",
+        "Move it away or remove it, then resume.",
+        _A.NONE,
+    ),
+    _C.DOWNLOAD_RUNS_ELSEWHERE: (
+        "Another process is already fetching {model}.",
+        "Wait for it, or end it and resume here.",
+        _A.NONE,
+    ),
     _C.INTERNAL: ("Something went wrong inside Turbodesk: {reason}.", "Copy the details into a bug report.", _A.NONE),
 }
 
