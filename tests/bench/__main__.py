@@ -53,6 +53,7 @@ FIGURES = (
     Figure("hostile content: longest GUI-thread stall", "bench_hostile", "stall_max_ms", "<=", 200.0, "ms"),
     Figure("search in 1,000,000 messages: slowest of 25", "bench_storage", "search_worst_ms", "<=", 50.0, "ms"),
     Figure("app start with that database ÷ with an empty one", "bench_storage", "start_ratio", "<=", 1.2),
+    Figure("1 GB from a local hub, hashed and on disk ÷ curl and sync", "bench_download", "ratio_synced", "<=", 1.2),
     Figure("gauge at 4 Hz on a busy card: share of a core", "bench_gauge", "gauge_cpu_1_cards_4hz_moving", "<=", 0.01),
     Figure("scan of 1,000 models that are known, warm page cache", "bench_scan", "warm_seconds", "<=", 1.0, "s"),
     Figure("the same with nothing known, cold page cache", "bench_scan", "cold_seconds", "<=", 5.0, "s"),

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from tests.chaos.kills import kill_engine, kill_window
+from tests.storage.chaos_kill_download import kill_download
 from tests.storage.chaos_kill_writer import kill_writer
 
 OUT = Path(__file__).parents[2] / "build" / "chaos.json"
@@ -20,7 +21,18 @@ def kill_store_writer(rounds: int) -> dict[str, float]:
         return kill_writer(rounds, Path(folder))._asdict()
 
 
-PROOFS = {"kill the engine": kill_engine, "kill the window": kill_window, "kill the writer": kill_store_writer}
+def kill_model_download(rounds: int) -> dict[str, float]:
+    """kill_download in a folder of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        return kill_download(rounds, Path(folder))._asdict()
+
+
+PROOFS = {
+    "kill the engine": kill_engine,
+    "kill the window": kill_window,
+    "kill the writer": kill_store_writer,
+    "kill a download": kill_model_download,
+}
 
 
 def main() -> None:
