@@ -66,8 +66,7 @@ class RemoteFile:
         else:
             self.sha256 = hashlib.sha256(self.content).hexdigest()
             self.size = len(self.content)
-        data = b"a pointer to " + self.sha256.encode() if self.lfs else self.content
-        assert isinstance(data, bytes)
+        data = b"a pointer to " + self.sha256.encode() if self.lfs else self.read(0, self.size)
         self.blob_id = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
     def read(self, start: int, end: int) -> bytes:
