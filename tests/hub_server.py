@@ -5,6 +5,7 @@ As a program: python -m tests.hub_server FOLDER MODEL_ID; prints the address, se
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import socket
@@ -171,6 +172,26 @@ class HubServer:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._connections: set[socket.socket] = set()
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        connection, client = super().get_request()
+        self._connections.add(connection)
+        return connection, client
+
+    def close_request(self, request: object) -> None:
+        self._connections.discard(request)  # type: ignore[arg-type]
+        super().close_request(request)  # type: ignore[arg-type]
+
+    def server_close(self) -> None:
+        """Also ends the connections that clients keep open, and with them their threads."""
+        for connection in list(self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        super().server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is what these tests are about."""

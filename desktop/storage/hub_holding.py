@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,9 +32,10 @@ _PIECE = 4 << 20  # bytes
 
 
 class DownloadRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A download as it is kept on disk. A new field needs a default."""
+    """A download as it is kept on disk. added_at: seconds since 1970. A new field needs a default."""
 
     plan: DownloadPlan
+    added_at: float = 0.0
     paused: bool = False
     failure: Failure | None = None
 
@@ -59,11 +61,12 @@ class Holding:
                 reason = f"it lists a file named {file.path[:100]!r}"
                 raise error(FailureCode.HUB_ANSWER_BROKEN, hub=plan.address.name, reason=reason)
         folder = destination.parent / HOLDING_FOLDER / destination.name
-        holding = cls(folder, DownloadRecord(plan=plan))
+        holding = cls(folder, DownloadRecord(plan=plan, added_at=time.time()))
         with storage_errors(folder):
             known = _read_record(folder)
             if folder.exists() and (known is None or known.plan != plan):
-                holding.discard()
+                with holding.held():
+                    holding.discard()
             # In this order: a folder without files/ that has a record is one whose files were placed.
             holding.parts.mkdir(parents=True, exist_ok=True)
             holding.files.mkdir(exist_ok=True)
@@ -112,7 +115,7 @@ class Holding:
 
     def save(self, *, paused: bool = False, failure: Failure | None = None) -> None:
         """Write down how it stands."""
-        self.record = DownloadRecord(plan=self.plan, paused=paused, failure=failure)
+        self.record = msgspec.structs.replace(self.record, paused=paused, failure=failure)
         with storage_errors(self.folder):
             _write_json(self.folder / _RECORD_FILE, self.record)
 
@@ -175,9 +178,11 @@ class Holding:
 
 
 def unfinished(models: Path) -> list[Holding]:
-    """The downloads that wait beside the models in this folder, by name. What is left of a discarded one is removed."""
+    """The downloads that wait beside the models in this folder, in the order they were added. What is left of one
+    that was discarded is removed.
+    """
     try:
-        folders = sorted((models / HOLDING_FOLDER).iterdir())
+        folders = list((models / HOLDING_FOLDER).iterdir())
     except OSError:
         return []
     found = []
@@ -189,7 +194,7 @@ def unfinished(models: Path) -> list[Holding]:
         # A record that was copied here from elsewhere must not let anything be written elsewhere.
         if record is not None and Path(record.plan.destination) == models / folder.name:
             found.append(Holding(folder, record))
-    return found
+    return sorted(found, key=lambda holding: holding.record.added_at)
 
 
 def read_origin(folder: Path) -> DownloadPlan | None:
