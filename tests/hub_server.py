@@ -27,7 +27,7 @@ _PIECE = 1 << 16
 class Fault:
     """What goes wrong in answers to addresses that hold `match`, for the next `times` of them after `skip` good ones.
 
-    status: this answer, with word as its X-Error-Code and retry_after; None for the content, in which
+    status: this answer, with word as its X-Error-Code, retry_after and location; None for the content, in which
     cut_after: bytes until the connection is cut; flip: the byte at this place is wrong; rate: bytes a second;
     no_range: ranges are ignored; lie: added to Content-Length; endless: the body goes on for ever; drop_length: none
     is sent; hang: nothing is sent until the server closes.
@@ -39,6 +39,7 @@ class Fault:
     status: int | None = None
     word: str = ""
     retry_after: str = ""
+    location: str = ""
     cut_after: int | None = None
     flip: int | None = None
     rate: float | None = None
@@ -220,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if fault is not None and fault.status is not None:
-            headers = {"X-Error-Code": fault.word, "Retry-After": fault.retry_after}
+            headers = {"X-Error-Code": fault.word, "Retry-After": fault.retry_after, "Location": fault.location}
             self.answer(fault.status, b"no", {key: value for key, value in headers.items() if value})
             return
         self.route(fault)

@@ -56,6 +56,8 @@ class Holding:
         destination = Path(plan.destination)
         if not plan.repair and os.path.lexists(destination):
             raise error(FailureCode.DOWNLOAD_TARGET_TAKEN, path=destination)
+        if not plan.files:
+            raise error(FailureCode.HUB_ANSWER_BROKEN, hub=plan.address.name, reason="it lists no files of the model")
         for file in plan.files:
             if not is_safe_path(file.path):
                 reason = f"it lists a file named {file.path[:100]!r}"

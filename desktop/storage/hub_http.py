@@ -22,7 +22,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, NameResolutionError, ProxyError, SSLError
 
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
-from desktop.domain.hub import HubAddress
+from desktop.domain.hub import HubAddress, HubKind
 from desktop.storage.cancelling import Cancelled
 
 _CONNECT_SECONDS = 15.0
@@ -114,17 +114,13 @@ class HubConnection:
                 if response.status not in (301, 302, 303, 307, 308):
                     break
                 self._drop(response)
-                url = urljoin(url, response.headers.get("Location", ""))
-                if urlsplit(url).scheme not in ("http", "https"):
-                    raise self._broken("it redirects to something that is not a web address")
+                url = self._redirected(url, response.headers.get("Location", ""))
             else:
                 raise self._broken("it redirects in a circle")
             if response.status not in (200, 206):
                 raise self._refusal(response, model_id)
             yield Answer(response, linked_hash)
-        except (HTTPError, OSError) as problem:
-            if isinstance(problem, OSError) and not isinstance(problem, HTTPError | ConnectionError | TimeoutError):
-                raise  # of the disk
+        except HTTPError as problem:  # urllib3 wraps every error of the network, so that an OSError is one of the disk
             self.check()
             raise Unsteady(self._unreachable(problem)) from problem
         finally:
@@ -163,10 +159,21 @@ class HubConnection:
         sent = {"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **headers}
         if self.token and _origin(url) == _origin(self.address.endpoint):
             sent["Authorization"] = f"Bearer {self.token}"
+            if self.address.kind is HubKind.MODELSCOPE:
+                sent["Cookie"] = f"m_session_id={self.token}"  # what its older routes ask for
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
         return self._pool(url).request(
             "GET", url, headers=sent, timeout=timeout, redirect=False, retries=False, preload_content=False
         )
+
+    def _redirected(self, url: str, location: str) -> str:
+        try:
+            target = urljoin(url, location)
+            if location and urlsplit(target).scheme in ("http", "https"):
+                return target
+        except ValueError:
+            pass
+        raise self._broken("it redirects to something that is not a web address")
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         """The pool for the proxy that the environment names for this address, or for none."""

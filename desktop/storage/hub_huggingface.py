@@ -23,7 +23,6 @@ class HuggingFaceHub:
 
     def __init__(self, connection: HubConnection) -> None:
         self.connection = connection
-        huggingface_hub.set_client_factory(_new_client)
         # False, not None: None would send the token that huggingface_hub finds by itself, to any mirror.
         self._api = huggingface_hub.HfApi(endpoint=connection.address.endpoint, token=connection.token or False)
 
@@ -114,6 +113,10 @@ def _bound_waiting(request: httpx2.Request) -> None:
     request.extensions["timeout"] = httpx2.Timeout(_SECONDS).as_dict()
     if huggingface_hub.is_offline_mode():
         raise OfflineModeIsEnabled("offline")
+
+
+# Once for the process: each call closes the client that other threads may be using.
+huggingface_hub.set_client_factory(_new_client)
 
 
 def _file(entry: huggingface_hub.RepoFile) -> HubFile:

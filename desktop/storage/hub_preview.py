@@ -85,13 +85,11 @@ def skeleton(hub: Hub, model: HubModel) -> Iterator[Path]:
                 small,
                 lambda file: (folder / file.path).write_bytes(_read_whole(hub, model, file)),
                 _RANGES_AT_ONCE,
-                hub.connection.stop,
             )
             work_through(
                 _weights(folder, files),
                 lambda file: _fill_in_header(hub, model, file, folder / file.path),
                 _RANGES_AT_ONCE,
-                hub.connection.stop,
             )
         yield folder
 

@@ -10,7 +10,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def work_through(items: Iterable[T], work: Callable[[T], object], threads: int, end_others: Callable[[], None]) -> None:
+def work_through(
+    items: Iterable[T], work: Callable[[T], object], threads: int, end_others: Callable[[], None] | None = None
+) -> None:
     """Call `work` for each item and return when all are done.
 
     When one call raises, no further item is begun, `end_others` is called so that waiting calls end, and what was
@@ -32,7 +34,8 @@ def work_through(items: Iterable[T], work: Callable[[T], object], threads: int, 
                 work(item)
             except BaseException as problem:
                 problems.put(problem)
-                end_others()
+                if end_others is not None:
+                    end_others()
 
     workers = [
         threading.Thread(target=run, name="hub-worker", daemon=True) for _ in range(min(threads, waiting.qsize()))

@@ -98,6 +98,12 @@ def test_hostile_names_are_refused_before_anything_is_made(plan: DownloadPlan, m
     assert not models.exists()
 
 
+def test_a_model_without_files_is_refused(plan: DownloadPlan, models: Path) -> None:
+    with pytest.raises(TurbodeskError):
+        Holding.create(msgspec.structs.replace(plan, files=()))
+    assert not models.exists()
+
+
 def test_a_record_from_elsewhere_and_a_broken_one_are_not_taken_up(plan: DownloadPlan, models: Path) -> None:
     Holding.create(plan)
     os.rename(models / HOLDING_FOLDER / "some-model", models / HOLDING_FOLDER / "moved")

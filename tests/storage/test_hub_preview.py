@@ -143,6 +143,8 @@ def test_a_gated_model_says_so(server: HubServer) -> None:
         preview(hub, model)
     assert error.value.failure.code is FailureCode.MODEL_GATED
     assert f"{server.url}/{MODEL}" in error.value.failure.next_step
+    server.models[MODEL].gated = False
+    assert preview(hub, model).checkpoint is not None
 
 
 def test_a_skeleton_takes_no_room_and_goes_away(server: HubServer) -> None:

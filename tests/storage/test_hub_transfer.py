@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import email.utils
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -13,7 +15,7 @@ import pytest
 
 from desktop.domain.errors import FailureCode, TurbodeskError
 from desktop.domain.hub import DownloadPlan, HubKind
-from desktop.storage import hub_transfer
+from desktop.storage import hub_http, hub_transfer
 from desktop.storage.cancelling import Cancelled
 from desktop.storage.hub_download import Download
 from desktop.storage.hub_holding import HOLDING_FOLDER, Holding
@@ -218,6 +220,54 @@ def test_a_stop_ends_a_stalled_transfer_at_once(server: HubServer, plan: Downloa
     server.faults.clear()
     fetch(server, plan)
     assert_whole(plan)
+
+
+def test_a_hub_that_says_nothing_is_left_after_a_while(
+    server: HubServer, plan: DownloadPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_http, "_READ_SECONDS", 0.2)
+    server.faults.append(Fault("/blob/", hang=True))
+    fetch(server, plan)
+    assert_whole(plan)
+    server.faults.append(Fault("config", hang=True, times=100))
+    again = msgspec.structs.replace(plan, destination=plan.destination + "2")
+    assert refused(server, again) is FailureCode.HUB_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"), [("7", 7, 7), ("soon", 0, 1), ("", 0, 1), ("99999999999", 1e6, 1e6)]
+)
+def test_a_hub_says_how_long_to_wait(
+    server: HubServer, monkeypatch: pytest.MonkeyPatch, text: str, least: float, most: float
+) -> None:
+    hub = hub_of(server)
+    waits: list[float] = []
+    monkeypatch.setattr(hub.connection.leaving, "wait", lambda seconds: waits.append(seconds) or False)
+    server.faults.append(Fault("config", status=429, retry_after=text))
+    read = partial(hub.connection.read, hub.file_url(MODEL, "main", "config.json"), MODEL, 0, 100)
+    if most > 600:  # longer than anyone waits before a window
+        with pytest.raises(TurbodeskError) as error:
+            read()
+        assert error.value.failure.code is FailureCode.HUB_BUSY
+    else:
+        assert read() == CONTENT["config.json"]
+        assert least <= waits[0] <= most
+
+
+def test_a_hub_names_the_time_to_come_back(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = hub_of(server)
+    waits: list[float] = []
+    monkeypatch.setattr(hub.connection.leaving, "wait", lambda seconds: waits.append(seconds) or False)
+    date = email.utils.formatdate(time.time() + 300, usegmt=True)
+    server.faults.append(Fault("config", status=503, retry_after=date))
+    hub.connection.read(hub.file_url(MODEL, "main", "config.json"), MODEL, 0, 100)
+    assert 200 < waits[0] <= 300
+
+
+@pytest.mark.parametrize("location", ["", "ftp://127.0.0.1/a", "file:///etc/passwd", "http://[bad", "?again"])
+def test_redirects_to_nowhere_are_refused(server: HubServer, plan: DownloadPlan, location: str) -> None:
+    server.faults.append(Fault("config", status=302, location=location, times=100))
+    assert refused(server, plan) is FailureCode.HUB_ANSWER_BROKEN
 
 
 def test_a_proxy_of_the_environment_is_used(
