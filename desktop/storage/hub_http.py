@@ -118,7 +118,7 @@ class HubConnection:
             else:
                 raise self._broken("it redirects in a circle")
             if response.status not in (200, 206):
-                raise self._refusal(response, model_id)
+                raise self._refusal(response, model_id, _origin(url) != _origin(self.address.endpoint))
             yield Answer(response, linked_hash)
         except HTTPError as problem:  # urllib3 wraps every error of the network, so that an OSError is one of the disk
             self.check()
@@ -203,12 +203,15 @@ class HubConnection:
         else:
             response.close()
 
-    def _refusal(self, response: urllib3.BaseHTTPResponse, model_id: str) -> Exception:
+    def _refusal(self, response: urllib3.BaseHTTPResponse, model_id: str, from_elsewhere: bool) -> Exception:
         status, name = response.status, self.address.name
-        word = response.headers.get("X-Error-Code", "")
         if status in _RETRIED_STATUS:
             reason = "it asks for fewer requests" if status == 429 else f"it answered with the error {status}"
             return Unsteady(failure(FailureCode.HUB_BUSY, hub=name, reason=reason), _retry_after(response))
+        if from_elsewhere:  # such an address is good for one model and a short time; the next try gets a new one
+            reason = f"its delivery network answered with the error {status}"
+            return Unsteady(failure(FailureCode.HUB_BUSY, hub=name, reason=reason))
+        word = response.headers.get("X-Error-Code", "")
         return refusal(self.address, model_id, status, word, bool(self.token))
 
     def _unreachable(self, problem: Exception) -> Failure:
@@ -221,8 +224,10 @@ class HubConnection:
 
 
 def refusal(address: HubAddress, model_id: str, status: int, word: str, has_token: bool) -> TurbodeskError:
-    """The failure for an answer of 400 to 499. word: the hub's X-Error-Code, "" for none."""
+    """The failure for an answer of 400 to 499. model_id: "" for a search. word: the hub's X-Error-Code, "" for none."""
     name = address.name
+    if not model_id and not (status == 401 and has_token):
+        return error(FailureCode.HUB_ANSWER_BROKEN, hub=name, reason=f"it answered a search with the error {status}")
     if word == "GatedRepo" or (status == 403 and not word):
         page = f"{address.endpoint}/{model_id}"
         return error(FailureCode.MODEL_GATED, model=model_id, hub=name, page=page)

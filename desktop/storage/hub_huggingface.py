@@ -29,7 +29,7 @@ class HuggingFaceHub:
     def search(self, text: str, limit: int = 50) -> list[HubHit]:
         """See Hub."""
         expand: Any = ["downloads", "likes", "gated", "tags", "lastModified"]
-        with self._failures(text):
+        with self._failures():
             found = self._api.list_models(search=text, sort="downloads", limit=limit, expand=expand)
             return [
                 HubHit(
@@ -73,7 +73,7 @@ class HuggingFaceHub:
         return f"{self.connection.address.endpoint}/{quote(model_id)}/resolve/{quote(revision, safe='')}/{quote(path)}"
 
     @contextmanager
-    def _failures(self, model_id: str) -> Iterator[None]:
+    def _failures(self, model_id: str = "") -> Iterator[None]:
         address = self.connection.address
         try:
             yield

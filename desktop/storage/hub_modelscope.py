@@ -46,7 +46,7 @@ class ModelScopeHub:
 
     def search(self, text: str, limit: int = 50) -> list[HubHit]:
         """See Hub."""
-        with self._failures(text):
+        with self._failures():
             page = self._api.list_repos("model", search=text, sort="downloads", page_size=min(limit, _MOST))
             return [
                 HubHit(
@@ -89,7 +89,7 @@ class ModelScopeHub:
         return f"{self.connection.address.endpoint}/api/v1/models/{quote(model_id)}/repo?{query}"
 
     @contextmanager
-    def _failures(self, model_id: str) -> Iterator[None]:
+    def _failures(self, model_id: str = "") -> Iterator[None]:
         address = self.connection.address
         has_token = self.connection.token is not None
         try:

@@ -108,11 +108,27 @@ def test_a_hub_that_is_not_there_says_so(kind: HubKind, monkeypatch: pytest.Monk
     assert failure_code(error) is FailureCode.HUB_UNREACHABLE
 
 
-@pytest.mark.parametrize("status", [403, 418])
-def test_refusals_are_sentences(server: HubServer, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(403, FailureCode.MODEL_GATED), (418, FailureCode.HUB_ANSWER_BROKEN), (500, FailureCode.HUB_BUSY)],
+)
+def test_refusals_are_sentences(server: HubServer, status: int, code: FailureCode) -> None:
     server.faults.append(Fault("/api/models", status=status))
-    with pytest.raises(TurbodeskError):
+    with pytest.raises(TurbodeskError) as error:
         hub_of(server).model(MODEL)
+    assert failure_code(error) is code
+
+
+@KINDS
+def test_a_refused_search_names_no_model(server: HubServer, kind: HubKind) -> None:
+    server.faults.append(Fault("/models", status=403))
+    with pytest.raises(TurbodeskError) as error:
+        hub_of(server, kind).search("some")
+    assert failure_code(error) is FailureCode.HUB_ANSWER_BROKEN
+    server.faults.append(Fault("/models", status=401))
+    with pytest.raises(TurbodeskError) as error:
+        hub_of(server, kind, token=TOKEN).search("some")
+    assert failure_code(error) is FailureCode.TOKEN_REFUSED
 
 
 def test_neither_library_brings_an_engine_into_the_window() -> None:

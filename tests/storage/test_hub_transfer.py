@@ -80,6 +80,7 @@ def test_a_model_arrives(server: HubServer, tmp_path: Path, kind: HubKind) -> No
         Fault("/blob/", lie=1_000_000),
         Fault("vocab", flip=1),
         Fault("config", cut_after=3),
+        Fault("/blob/", status=403),
     ],
     ids=repr,
 )
