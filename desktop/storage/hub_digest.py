@@ -9,7 +9,7 @@ import threading
 from desktop.domain.hub import HubFile
 
 _THREAD_FROM = 4 << 20  # bytes; below, a thread costs more than it gives
-_QUEUED = 16  # pieces that may wait, about 16 MB
+_QUEUED = 8  # pieces that may wait, of 2 MB at most
 
 
 class Digest:

@@ -1,8 +1,7 @@
 """GET requests to one hub: proxies, redirects, the token, byte ranges, and refusals as failures.
 
-urllib3, because it hands out what a socket has as soon as it has it, at about curl's speed (httpx2, which is
-huggingface_hub's own, needed three times as long for 1 GB on loopback), and can end a blocked read from another thread,
-which pausing needs.
+urllib3, because it reads at about curl's speed (httpx2, which is huggingface_hub's own, needed three times as long for
+1 GB on loopback), and can end a blocked read from another thread, which pausing needs.
 """
 
 from __future__ import annotations

@@ -300,7 +300,7 @@ def test_a_proxy_of_the_environment_is_used(
 
 
 def test_a_disk_that_fills_up_meanwhile(server: HubServer, plan: DownloadPlan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_transfer, "_ROOM_CHECKED_EVERY", 1)
+    monkeypatch.setattr(hub_transfer, "_STRIDE", 1)
     free = iter([10**10, *[0] * 100])
     usage = type("Usage", (), {"free": property(lambda self: next(free))})
     monkeypatch.setattr(hub_transfer.shutil, "disk_usage", lambda path: usage())
