@@ -156,6 +156,13 @@ def test_a_hub_that_ignores_ranges_sends_everything_again(server: HubServer, pla
     assert progress.on_disk == progress.total
 
 
+def test_a_body_without_end_is_cut_at_the_listed_size(server: HubServer, plan: DownloadPlan) -> None:
+    server.faults.append(Fault("/blob/", endless=True, times=100))
+    fetch(server, plan)
+    assert_whole(plan)
+    assert len(server.asked("/blob/")) == 1
+
+
 def test_a_file_that_changed_between_two_runs_is_refused(server: HubServer, plan: DownloadPlan) -> None:
     server.faults += [Fault("/blob/", cut_after=1_000_000), Fault(f"{plan.revision}/{WEIGHTS}", status=403, skip=1)]
     assert refused(server, plan) is FailureCode.MODEL_GATED
