@@ -17,7 +17,7 @@ from desktop.engine.support_check import lmdeploy_version
 from desktop.storage.signature_cache import SignatureCache
 
 _FORMAT = "1"  # of the answers and of our own rules
-_BATCH = 20  # answers between two signals, and between two writes of the cache
+_SAVED_AFTER = 20  # new answers
 
 _Questions = dict[str, str]  # path -> signature
 
@@ -95,17 +95,15 @@ class SupportDesk(QObject):
         unknown = [path for path in questions if path not in answers]
         if answers:
             self._answered.emit(answers)
-        answers = {}
+        fresh = 0
         for path, support in asker.ask(unknown, self._is_overtaken):
             cache.put(path, questions[path], support)
-            answers[path] = (questions[path], support)
-            if len(answers) >= _BATCH:
+            self._answered.emit({path: (questions[path], support)})
+            fresh += 1
+            if fresh % _SAVED_AFTER == 0:
                 cache.save()
-                self._answered.emit(answers)
-                answers = {}
-        if answers:
+        if fresh:
             cache.save()
-            self._answered.emit(answers)
 
     def _is_overtaken(self) -> bool:
         return self._stopping.is_set() or not self._queue.empty()
