@@ -187,6 +187,7 @@ class App(QObject):
 
         False when the engine's thread did not end in time; then only the end of the process ends it.
         """
+        self.window.chat_page.keep_draft()
         self.chats.close()
         self._transfers.close()
         self._searcher.close()

@@ -64,6 +64,7 @@ class Library(QObject):
         self._next_folder = store.next_folder_id()
         self._trash: dict[int, Conversation] = {}
         self._unsaved_data: dict[str, bytes] = {}
+        self._drafts = store.drafts()
 
     # reading
 
@@ -172,6 +173,16 @@ class Library(QObject):
             self._conversations[conversation_id] = conversation
             self._writer.post(lambda store: store.restore(conversation_id))
             self.conversation_added.emit(conversation)
+
+    def draft(self, conversation_id: int | None) -> str:
+        """What is written in a conversation and not sent yet; None: in the chat that is not begun."""
+        return self._drafts.get(conversation_id, "")
+
+    def set_draft(self, conversation_id: int | None, text: str) -> None:
+        """Keep what is written, over the end of the program too."""
+        if text != self.draft(conversation_id):
+            self._drafts[conversation_id] = text
+            self._writer.post(lambda store: store.set_draft(conversation_id, text))
 
     # folders
 

@@ -189,6 +189,23 @@ class ConversationStore:
             search_index.unindex_conversation(database, conversation_id)
             database.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,))
 
+    def set_draft(self, conversation_id: int | None, text: str) -> None:
+        """Keep what is written and not sent yet; "" keeps nothing. None: of the chat that is not begun."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM drafts WHERE conversation_id IS ?", (conversation_id,))
+            if text:
+                # A draft of a conversation that is gone meanwhile goes with it.
+                database.execute(
+                    "INSERT INTO drafts SELECT :id, :text WHERE :id IS NULL"
+                    " OR EXISTS (SELECT 1 FROM conversations WHERE id = :id)",
+                    {"id": conversation_id, "text": stored(text)},
+                )
+
+    def drafts(self) -> dict[int | None, str]:
+        """What is written and not sent yet, by conversation."""
+        with self._transaction("DEFERRED") as database, self._damage():
+            return {id_: text_of(text) for id_, text in database.execute("SELECT conversation_id, text FROM drafts")}
+
     # folders
 
     def folders(self) -> list[Folder]:

@@ -70,4 +70,14 @@ _VERSION_2: Migration = (
     index_everything,
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2)
+# What is written in the composer and not sent yet. NULL: of the chat that is not begun.
+_VERSION_3: Migration = (
+    """
+    CREATE TABLE drafts (
+        conversation_id INTEGER UNIQUE REFERENCES conversations (id) ON DELETE CASCADE,
+        text TEXT NOT NULL
+    )
+    """,
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)

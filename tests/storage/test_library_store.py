@@ -288,3 +288,20 @@ def test_a_full_disk_keeps_index_and_text_alike(store: ConversationStore) -> Non
     assert len(store.search("word77")) == 1
     store.delete(reply.conversation_id)
     assert store.search("word77") == []
+
+
+def test_drafts_are_kept_and_go_with_their_conversation(tmp_path: Path) -> None:
+    path = tmp_path / "conversations.db"
+    with closing(ConversationStore(path)) as store:
+        store.add_conversation(Conversation(id=1, title="one", created_at=1.0, updated_at=1.0))
+        store.set_draft(None, "new \udcff")
+        store.set_draft(None, "new 聊天 \udcff")
+        store.set_draft(1, "old")
+        store.set_draft(7, "of nothing")
+    with closing(ConversationStore(path)) as store:
+        assert store.drafts() == {None: "new 聊天 \udcff", 1: "old"}
+        store.set_draft(None, "")
+        store.trash(1, 2.0)
+        assert store.drafts() == {1: "old"}
+        store.delete(1)
+        assert store.drafts() == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
@@ -633,3 +634,39 @@ def test_a_search_is_gone_through_by_keyboard(desk: Desk, tmp_path: Path) -> Non
     desk.bot.keyClick(panel.search_field, "\r")
     assert desk.window.chat_page.current == first
     searcher.close()
+
+
+def test_what_is_written_is_there_after_a_restart(desk: Desk, tmp_path: Path) -> None:
+    desk.load(Script(reply="yes"))
+    desk.ask("one")
+    desk.idle()
+    page = desk.window.chat_page
+    first = page.current
+    page.composer.set_text("of the first")
+    page.new_chat()
+    assert page.composer.text == ""
+    page.composer.set_text("not begun")
+
+    def saved() -> dict[int | None, str]:
+        with closing(ConversationStore(tmp_path / "conversations.db")) as store:
+            return store.drafts()
+
+    desk.until(lambda: saved() == {first: "of the first", None: "not begun"})
+    desk.bot.keyClick(page.composer.edit, "\r")
+    desk.idle()
+    desk.until(lambda: saved() == {first: "of the first"})
+
+
+def test_a_deleted_conversation_takes_its_draft_along_and_brings_it_back(desk: Desk) -> None:
+    desk.load(Script(reply="yes"))
+    desk.ask("one")
+    desk.idle()
+    page = desk.window.chat_page
+    page.composer.set_text("more")
+    page.panel.list.setFocus()
+    page.panel.delete_current()
+    desk.until(lambda: page.current is None)
+    assert page.composer.text == ""
+    page.panel.undo_delete()
+    desk.until(lambda: page.current is not None)
+    assert page.composer.text == "more"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _COMPOSER_WIDTH = COLUMN_WIDTH + 40
 _WIDTH_FOR_BOTH = 960
+_DRAFT_MILLISECONDS = 1_000
 _COMPOSER_PART = 6  # of the page's height, at most, for the text that is being written: one part in so many
 _ABSENT = (EngineState.UNLOADED, EngineState.FAILED)
 
@@ -59,7 +60,6 @@ class ChatPage(QWidget):
         self._library = chats.library
         self._demo_path = demo_path
         self._current: int | None = None
-        self._drafts: dict[int | None, str] = {}
         self._edits: dict[int | None, dict[int, str]] = {}  # of messages that were being edited, by their ids
         self._new_settings: ChatSettings | None = None  # of the chat that is not begun yet
         self._failure_card: FailureCard | None = None
@@ -78,8 +78,13 @@ class ChatPage(QWidget):
         self._stack = QStackedWidget(self)
         self._stack.addWidget(self.empty)
         self._stack.addWidget(self.view)
+        self._draft_pause = QTimer(self)
+        self._draft_pause.setSingleShot(True)
+        self._draft_pause.setInterval(_DRAFT_MILLISECONDS)
+        self._draft_pause.timeout.connect(self.keep_draft)
         self.setAcceptDrops(True)
         self._lay_out()
+        self.composer.set_text(self._library.draft(None))
         self._connect()
         self._show_status()
 
@@ -224,12 +229,12 @@ class ChatPage(QWidget):
         """Keep what belongs to the conversation that is left."""
         if self._settings_panel is not None:
             self._settings_panel.flush()
-        self._drafts[self._current] = self.composer.text
+        self.keep_draft()
         self._edits[self._current] = self.view.edits
         self.files.keep(self._current)
 
     def _after_switch(self) -> None:
-        self.composer.set_text(self._drafts.get(self._current, ""))
+        self.composer.set_text(self._library.draft(self._current))
         self.files.bring_back(self._current)
         self.panel.set_current(self._current)
         self._stack.setCurrentWidget(self.empty if self._current is None else self.view)
@@ -305,12 +310,20 @@ class ChatPage(QWidget):
     @Slot(str)
     def _on_send_requested(self, text: str) -> None:
         self.composer.set_text("")
-        self._drafts.pop(self._current, None)
+        self.keep_draft()
         self.send(text)
 
     @Slot()
     def _on_draft_changed(self) -> None:
         self._context.set_draft(self.composer.text)
+        if not self._draft_pause.isActive():
+            self._draft_pause.start()
+
+    @Slot()
+    def keep_draft(self) -> None:
+        """Save what is written in the composer, which otherwise happens once a second."""
+        self._draft_pause.stop()
+        self._library.set_draft(self._current, self.composer.text)
 
     @Slot(object)
     def _on_settings_edited(self, settings: ChatSettings | None) -> None:
@@ -375,9 +388,7 @@ class ChatPage(QWidget):
 
     @Slot(int)
     def _on_conversation_removed(self, conversation_id: int) -> None:
-        self._drafts.pop(conversation_id, None)
         if conversation_id == self._current:
-            self._current = None
             self.new_chat()
 
     @Slot(object)
