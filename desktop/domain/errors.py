@@ -48,6 +48,7 @@ class FailureCode(StrEnum):
     SCAN_INCOMPLETE = "scan_incomplete"
     REMOVAL_REFUSED = "removal_refused"
 
+    CODE_NOT_ALLOWED = "code_not_allowed"
     HUB_UNREACHABLE = "hub_unreachable"
     HUB_BUSY = "hub_busy"
     HUB_ANSWER_BROKEN = "hub_answer_broken"
@@ -72,6 +73,7 @@ class Action(StrEnum):
     CONTINUE = "continue"
     NEW_CHAT = "new_chat"
     RETRY_SAVE = "retry_save"
+    SHOW_MODELS = "show_models"
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -292,6 +294,11 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
         "Another process is already fetching {model}.",
         "Wait for it, or end it and resume here.",
         _A.NONE,
+    ),
+    _C.CODE_NOT_ALLOWED: (
+        "This model can be loaded only by running Python code that comes with it.",
+        "Load it from the models page, which shows the code and asks.",
+        _A.SHOW_MODELS,
     ),
     _C.INTERNAL: ("Something went wrong inside Turbodesk: {reason}.", "Copy the details into a bug report.", _A.NONE),
 }

@@ -118,11 +118,10 @@ def _read_config(path: Path, trust_remote_code: bool) -> Any:
             raise error(FailureCode.NOT_A_CHECKPOINT, path=path, reason="it has no config.json") from failed
         except (OSError, ValueError) as broken:
             raise error(FailureCode.CONFIG_BROKEN, file="config.json", reason=broken, detail=detail) from failed
-        name = ", ".join(raw.get("architectures") or []) or raw.get("model_type") or "without a name"
         if raw.get("auto_map") and not trust_remote_code:
-            reason = "it brings its own code, which is not run without your permission"
-        else:
-            reason = f"Transformers does not know it ({_first_line(failed)})"
+            raise error(FailureCode.CODE_NOT_ALLOWED, detail=detail) from failed
+        name = ", ".join(raw.get("architectures") or []) or raw.get("model_type") or "without a name"
+        reason = f"Transformers does not know it ({_first_line(failed)})"
         raise error(FailureCode.ARCHITECTURE_UNSUPPORTED, architecture=name, reason=reason, detail=detail) from failed
 
 

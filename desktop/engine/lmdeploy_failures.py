@@ -16,6 +16,8 @@ def load_failure(problem: Exception) -> Failure:
         return failure(FailureCode.VIDEO_MEMORY_EXHAUSTED, when="while the model was loading", detail=detail)
     if isinstance(problem, MemoryError):
         return failure(FailureCode.HOST_MEMORY_EXHAUSTED, when="while the model was loading", detail=detail)
+    if "trust_remote_code" in text:
+        return failure(FailureCode.CODE_NOT_ALLOWED, detail=detail)
     raised_in = {Path(frame.filename).name for frame in traceback.extract_tb(problem.__traceback__)}
     if "apply_chat_template" in text or any("tokeniz" in name for name in raised_in):
         return failure(FailureCode.TOKENIZER_BROKEN, reason=first_line(problem), detail=detail)

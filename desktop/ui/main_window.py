@@ -287,6 +287,8 @@ class MainWindow(QMainWindow):
             self._host.reload()
         elif action is Action.NEW_CHAT:
             self.new_chat()
+        elif action is Action.SHOW_MODELS:
+            self.show_page("Models")
         else:
             self.notice_action_triggered.emit(action)
 

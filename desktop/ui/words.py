@@ -15,6 +15,7 @@ ACTION_LABELS = {
     Action.CONTINUE: "Go on",
     Action.NEW_CHAT: "New chat",
     Action.RETRY_SAVE: "Save now",
+    Action.SHOW_MODELS: "Show the models",
 }
 _SEPARATOR = " · "
 

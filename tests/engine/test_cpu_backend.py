@@ -517,9 +517,7 @@ def test_an_unknown_architecture_is_named(folder: Path, tmp_path: Path) -> None:
     assert "FancyForCausalLM" in failure.message
     (tmp_path / "config.json").write_text(json.dumps({**own, "auto_map": {"AutoConfig": "evil.Config"}}))
     (tmp_path / "evil.py").write_text("raise SystemExit('ran')")
-    failure = failure_of(tmp_path)
-    assert failure.code is FailureCode.ARCHITECTURE_UNSUPPORTED
-    assert "permission" in failure.message
+    assert failure_of(tmp_path).code is FailureCode.CODE_NOT_ALLOWED
 
 
 def test_a_folder_without_a_config_and_a_broken_one(folder: Path, tmp_path: Path) -> None:

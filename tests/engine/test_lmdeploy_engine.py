@@ -1,5 +1,6 @@
 """What LMDeployEngine hands to LMDeploy, and how LMDeploy's words come back."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,22 @@ def test_errors_of_a_load_are_sorted_by_their_words() -> None:
     for words, code in sorted_by.items():
         assert lmdeploy_failures.load_failure(RuntimeError(words)).code is code
     assert lmdeploy_failures.load_failure(MemoryError()).code is FailureCode.HOST_MEMORY_EXHAUSTED
+
+
+async def test_code_that_is_not_allowed_is_not_run(tmp_path: Path) -> None:
+    for file in demo_checkpoint().iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").unlink()
+    own = {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Model"}}
+    (tmp_path / "config.json").write_text(json.dumps({**config, **own}))
+    (tmp_path / "mine.py").write_text(f"open({str(tmp_path / 'was run')!r}, 'w')")
+    engine = lmdeploy_engine.LMDeployEngine()
+    with pytest.raises(TurbodeskError) as caught:
+        await engine.load(str(tmp_path), EngineConfig(backend=Backend.CPU), lambda progress: None)
+    assert caught.value.failure.code is FailureCode.CODE_NOT_ALLOWED
+    assert not (tmp_path / "was run").exists()
+    await engine.close()
 
 
 async def test_a_broken_tokenizer_is_named(tmp_path: Path) -> None:
