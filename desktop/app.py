@@ -16,7 +16,7 @@ from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import qasync
@@ -28,14 +28,10 @@ from desktop.engine.base import Engine
 from desktop.engine.process_engine import ProcessEngine
 from desktop.hardware.nvml import NvmlReader
 from desktop.services.chats import Chats
-from desktop.services.checkpoint_inspector import CheckpointInspector
-from desktop.services.checkpoint_remover import CheckpointRemover
-from desktop.services.checkpoint_shelf import CheckpointShelf
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.services.gpu_monitor import GpuMonitor
 from desktop.services.library import Library
-from desktop.services.model_loader import ModelLoader, Models
 from desktop.services.notices import Notices
 from desktop.services.searcher import Searcher
 from desktop.services.store_writer import StoreWriter
@@ -49,6 +45,9 @@ from desktop.storage.settings import Settings, SettingsStore
 from desktop.ui.main_window import MainWindow
 from desktop.ui.memory.gauge import MemoryGauge
 from desktop.ui.theme import STYLE, apply_theme
+
+if TYPE_CHECKING:
+    from desktop.services.model_loader import Models
 
 logger = logging.getLogger(__name__)
 engine_logger = logging.getLogger("engine")
@@ -109,11 +108,11 @@ class App(QObject):
         self._searcher = Searcher(self._open_store, parent=self)
         self._transfers = Transfers(self.library, self._open_store, parent=self)
         self._monitor = GpuMonitor(NvmlReader(), parent=self)
-        self._models = self._make_models()
+        self._models: Models | None = None
         self._apply_settings()  # the theme before there are widgets: dressing them later costs a second time
         gauge = MemoryGauge()
         self.window = MainWindow(
-            self.host, self.chats, self.notices, self._models, gauge, self.settings, str(demo_checkpoint())
+            self.host, self.chats, self.notices, self.models, gauge, self.settings, str(demo_checkpoint())
         )
 
         self._monitor.reading_changed.connect(gauge.show_reading)
@@ -191,7 +190,8 @@ class App(QObject):
         self.chats.close()
         self._transfers.close()
         self._searcher.close()
-        self._models.shelf.close()
+        if self._models is not None:
+            self._models.shelf.close()
         stopped = asyncio.Event()
         self.host.stopped.connect(stopped.set)
         self.host.shutdown()
@@ -216,14 +216,27 @@ class App(QObject):
     def _open_store(self) -> ConversationStore:
         return ConversationStore(self._paths.conversations)
 
-    def _make_models(self) -> Models:
-        inspector = CheckpointInspector(self._paths.trusted_code, parent=self)
-        return Models(
-            shelf=CheckpointShelf(self._paths, parent=self),
-            loader=ModelLoader(self.host, inspector, parent=self),
-            inspector=inspector,
-            remover=CheckpointRemover(parent=self),
-        )
+    def models(self) -> Models:
+        """The models on the disk. Built when they are first wanted: a start would pay for them otherwise."""
+        if self._models is None:
+            from desktop.services.checkpoint_inspector import CheckpointInspector
+            from desktop.services.checkpoint_remover import CheckpointRemover
+            from desktop.services.checkpoint_shelf import CheckpointShelf
+            from desktop.services.model_loader import ModelLoader, Models
+
+            inspector = CheckpointInspector(self._paths.trusted_code, parent=self)
+            self._models = Models(
+                shelf=CheckpointShelf(self._paths, parent=self),
+                loader=ModelLoader(self.host, inspector, parent=self),
+                inspector=inspector,
+                remover=CheckpointRemover(parent=self),
+            )
+            self._name_model_folders()
+        return self._models
+
+    def _name_model_folders(self) -> None:
+        if self._models is not None:
+            self._models.shelf.set_folders((str(demo_checkpoint().parent), *self.settings.model_folders))
 
     def _make_engine(self, on_log: Callable[[str], None]) -> Engine:
         if self.settings.run_engine_in_window_process:
@@ -243,7 +256,7 @@ class App(QObject):
         self.chats.tools.custom = self.settings.tools
         self.chats.tools.always_allowed = frozenset(self.settings.always_allowed_tools)
         self._titles.enabled = self.settings.propose_titles
-        self._models.shelf.set_folders((str(demo_checkpoint().parent), *self.settings.model_folders))
+        self._name_model_folders()
         application = QApplication.instance()
         assert isinstance(application, QApplication)
         apply_theme(application, self.settings.theme)

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal, Slot
 
@@ -14,14 +15,9 @@ from desktop.domain.errors import FailureCode, TurbodeskError, failure
 from desktop.services.library import Library
 from desktop.storage.cancelling import Cancelled
 from desktop.storage.conversations import ConversationStore
-from desktop.storage.transfer import (
-    Counts,
-    FirstIds,
-    export_json_lines,
-    export_markdown,
-    import_file,
-    inspect_import,
-)
+
+if TYPE_CHECKING:
+    from desktop.storage.transfer import Counts
 
 MARKDOWN_SUFFIXES = (".md", ".markdown")
 
@@ -53,6 +49,8 @@ class Transfers(QObject):
 
     def export(self, path: str, conversation_ids: Collection[int] | None = None) -> None:
         """Write these conversations (None: all) to a file: Markdown when its name says so, else JSON Lines."""
+        from desktop.storage.transfer import export_json_lines, export_markdown  # seldom wanted, and slow to import
+
         write = export_markdown if Path(path).suffix.lower() in MARKDOWN_SUFFIXES else export_json_lines
 
         def work() -> None:
@@ -68,6 +66,8 @@ class Transfers(QObject):
 
     def import_file(self, path: str) -> None:
         """Add the conversations of a file; see import_file() of the storage."""
+        from desktop.storage.transfer import inspect_import
+
         self._start(lambda: self._inspected.emit(path, inspect_import(Path(path), self._leaving.is_set)))
 
     def close(self) -> None:
@@ -76,6 +76,8 @@ class Transfers(QObject):
 
     @Slot(str, object)
     def _on_inspected(self, path: str, room: Counts) -> None:
+        from desktop.storage.transfer import FirstIds, import_file
+
         first = FirstIds(*self._library.reserve(room.folders, room.conversations, room.messages))
 
         def add(store: ConversationStore) -> None:

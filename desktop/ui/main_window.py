@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ from desktop.domain.errors import Action
 from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
-from desktop.services.model_loader import Models
 from desktop.services.notices import Notices
 from desktop.storage.settings import Settings
 from desktop.ui.actions import Actions
@@ -28,6 +28,7 @@ from desktop.ui.preferences import Preferences
 from desktop.ui.rail import Rail
 
 if TYPE_CHECKING:
+    from desktop.services.model_loader import Models
     from desktop.ui.chat.compare_page import ComparePage
     from desktop.ui.chat.transfer_dialogs import TransferDialogs
     from desktop.ui.settings_page import SettingsPage
@@ -59,13 +60,13 @@ class MainWindow(QMainWindow):
         host: EngineHost,
         chats: Chats,
         notices: Notices,
-        models: Models,
+        models: Callable[[], Models],
         gauge: QWidget,
         settings: Settings,
         demo_path: str,
         parent: QWidget | None = None,
     ) -> None:
-        """demo_path: the folder of the demo model."""
+        """models: builds what is known of the disk's models when that is first wanted. demo_path: the demo model's."""
         super().__init__(parent)
         self._host = host
         self._chats = chats
@@ -112,11 +113,11 @@ class MainWindow(QMainWindow):
 
     def load(self, path: str) -> None:
         """Load a model folder; one that is known to bring its own program asks first."""
-        entry = self._models.shelf.entries.get(path)
+        entry = self._models().shelf.entries.get(path) if self._pages.is_built("Models") else None
         if entry is None:
             self._host.load(path)
         else:
-            self._models.loader.load(entry)
+            self._models().loader.load(entry)
 
     @Slot()
     def new_chat(self) -> None:
@@ -166,7 +167,7 @@ class MainWindow(QMainWindow):
     def _make_models_page(self) -> QWidget:
         from desktop.ui.models.models_page import ModelsPage
 
-        page = ModelsPage(self._models, self._host, self.preferences.settings.model_folders, self._demo_path, self)
+        page = ModelsPage(self._models(), self._host, self.preferences.settings.model_folders, self._demo_path, self)
         page.folders_changed.connect(self.preferences.set_model_folders)
         page.link_activated.connect(self.chat_page.ask_about_link)
         return page

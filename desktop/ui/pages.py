@@ -31,6 +31,10 @@ class Pages(QStackedWidget):
             self.addWidget(self._built[name])
         return self._built[name]
 
+    def is_built(self, name: str) -> bool:
+        """Whether this page was wanted before."""
+        return name in self._built
+
     def show_page(self, name: str) -> None:
         """Go to the page of this name."""
         self.setCurrentWidget(self.page(name))

@@ -116,7 +116,7 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
     inspector = CheckpointInspector(paths.trusted_code)
     shelf = CheckpointShelf(paths, SupportAsker("none", [sys.executable, "-c", "pass"]))
     models = Models(shelf, ModelLoader(host, inspector), inspector, CheckpointRemover())
-    window = MainWindow(host, chats, notices, models, QWidget(), Settings(), DEMO)
+    window = MainWindow(host, chats, notices, lambda: models, QWidget(), Settings(), DEMO)
 
     def apply(settings: Settings) -> None:
         host.set_config(settings.engine)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from PySide6.QtCore import QBuffer, QIODevice, QObject, Signal, Slot
@@ -21,15 +20,15 @@ MOST_FILES = 20
 _CHARACTERS_A_TOKEN = 4  # where no model is loaded to count
 
 
-@dataclass
 class _File:
     """A file of a draft. attachment: None while it is being read. problem: why it cannot be used."""
 
-    name: str
-    attachment: Attachment | None = None
-    data: bytes = b""
-    tokens: int = 0
-    problem: str = ""
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.attachment: Attachment | None = None
+        self.data = b""
+        self.tokens = 0
+        self.problem = ""
 
 
 class DraftFiles(QObject):
