@@ -29,13 +29,14 @@ from desktop.domain.generation import (
     ReasoningDelta,
     Role,
     TextDelta,
+    ToolCall,
     ToolCalled,
 )
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.services.library import Library
 from desktop.services.running_reply import RunningReply
-from desktop.services.tool_desk import ToolDesk
+from desktop.services.tool_desk import ToolDesk, ToolState
 from desktop.storage.conversations import ConversationStore
 
 SAVE_MILLISECONDS = 200
@@ -193,6 +194,23 @@ class Chats(QObject):
         missing, last = unanswered(tree, message_id)
         if not missing and not self.is_generating(conversation_id):
             self._reply_to(conversation_id, last)
+
+    def tool_states(self, message: Message) -> dict[str, ToolState]:
+        """What each call of a reply that has no result waits for, by its id; nothing while a reply is written."""
+        tree = self.library.tree(message.conversation_id)
+        if message.id not in tree or not message.tool_calls:
+            return {}
+        missing, last = unanswered(tree, message.id)
+        if children(tree, last):
+            return {call.id: ToolState.PASSED for call in missing}
+        if self.is_generating(message.conversation_id):
+            return {}
+        return {call.id: self.tools.state(message, call) for call in missing}
+
+    def allow_tool(self, message: Message, call: ToolCall) -> None:
+        """Run a call that waits for the user's consent; ignored when it does not, or not any more."""
+        if self.tool_states(message).get(call.id) is ToolState.CONSENT:
+            self.tools.allow(message, call, self.settings(message.conversation_id))
 
     def trash(self, conversation_id: int) -> None:
         """Put a conversation into the trash; its replies are stopped."""

@@ -21,6 +21,7 @@ class ToolState(StrEnum):
     CONSENT = "consent"  # may it be run?
     ANSWER = "answer"  # a tool the user declared: the user is the one who knows the result
     RUNNING = "running"
+    PASSED = "passed"  # nothing any more: the conversation went on without a result
 
 
 class ToolDesk(QObject):
@@ -72,7 +73,7 @@ class ToolDesk(QObject):
         return ToolState.ANSWER if self._is_custom(call.name) else ToolState.CONSENT
 
     def allow(self, message: Message, call: ToolCall, settings: ChatSettings) -> None:
-        """Run a call; the tool then asks no more in this conversation."""
+        """Run a call that waits for consent; the tool then asks no more in this conversation."""
         if not self._is_custom(call.name) and (message.id, call.id) not in self._running:
             self._allowed.add((message.conversation_id, call.name))
             self._run(message, call, settings)

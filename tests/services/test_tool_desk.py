@@ -136,6 +136,22 @@ def test_a_message_sent_past_a_waiting_call_is_answered_and_the_call_is_over(
     assert [m.role for m in desk.chats.messages(reply.conversation_id)] == ["user", "assistant", "user", "assistant"]
 
 
+def test_a_call_that_the_conversation_went_past_is_not_run_any_more(desk: Desk) -> None:
+    reply = asked(desk, SUM)
+    assert desk.chats.tool_states(reply) == {"a": ToolState.CONSENT}
+    desk.chats.send(reply.conversation_id, "Never mind.")
+    desk.until(lambda: len(desk.ends) == 2)
+    assert desk.chats.tool_states(reply) == {"a": ToolState.PASSED}
+    ran: list[object] = []
+    desk.chats.tools.answered.connect(lambda *answer: ran.append(answer))
+    desk.chats.allow_tool(reply, SUM)
+    desk.chats.send(reply.conversation_id, "And again?")
+    desk.until(lambda: len(desk.ends) == 3)
+    assert ran == []
+    again = desk.chats.messages(reply.conversation_id)[-1]
+    assert desk.chats.tool_states(again) == {"a": ToolState.CONSENT}, "no permission was given either"
+
+
 def test_reasoning_is_kept_apart_and_saved(desk: Desk) -> None:
     desk.load(reasoning="let me think", reply="done")
     thought: list[str] = []

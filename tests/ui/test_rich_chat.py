@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QGuiApplication, QImage, QWheelEvent
-from PySide6.QtWidgets import QApplication, QFileDialog, QInputDialog, QPushButton
+from PySide6.QtWidgets import QApplication, QFileDialog, QInputDialog, QLabel, QPushButton
 
 from desktop.domain.conversation import ChatSettings, MessageState
 from desktop.domain.generation import SamplingParams, ToolCall, ToolSpec
@@ -172,6 +172,20 @@ def test_a_tool_asks_runs_and_shows_its_result(desk: Desk) -> None:
     assert buttons(card) == {}
     result = next(view for view in views(desk) if isinstance(view, ToolResultView))
     assert result.accessibleName() == "Result of the tool"
+
+
+def test_a_card_that_the_conversation_went_past_says_so_and_has_no_buttons(desk: Desk) -> None:
+    call = ToolCall(id="a", name="calculator", arguments='{"expression": "6*7"}')
+    desk.load(Script(tool_calls=(call,), reply=""))
+    desk.window.chat_page._new_settings = ChatSettings(tools=("calculator",))
+    desk.ask("What is six times seven?")
+    desk.idle()
+    card = reply(desk)._cards["a"]
+    desk.until(lambda: bool(buttons(card)))
+    desk.ask("Never mind.")
+    desk.until(lambda: buttons(card) == {})
+    assert "Not answered: the conversation went on." in [label.text() for label in card.findChildren(QLabel)]
+    desk.idle()
 
 
 def test_a_tool_that_is_always_allowed_asks_no_more_anywhere(desk: Desk) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject, Signal, Slot
 
-from desktop.domain.conversation import Message, unanswered
+from desktop.domain.conversation import Message
 from desktop.services.chats import Chats
 from desktop.services.tool_desk import ToolState
 from desktop.ui.chat.conversation_view import ConversationView
@@ -35,16 +35,8 @@ class ToolAnswers(QObject):
         self._current = conversation_id
 
     def states(self, message: Message) -> dict[str, ToolState]:
-        """What each call of a reply that has no result yet waits for; nothing once the conversation went on."""
-        if self._current is None or not message.tool_calls:
-            return {}
-        tree = self._chats.library.tree(self._current)
-        if message.id not in tree or self._chats.is_generating(self._current):
-            return {}
-        missing, last = unanswered(tree, message.id)
-        if any(other.parent_id == last for other in tree.values()):
-            return {}
-        return {call.id: self._chats.tools.state(message, call) for call in missing}
+        """What each call of a reply of the open conversation that has no result waits for."""
+        return self._chats.tool_states(message) if message.conversation_id == self._current else {}
 
     @Slot(object)
     def _on_tool_answered(self, answer: ToolAnswer) -> None:
@@ -53,10 +45,10 @@ class ToolAnswers(QObject):
             self._chats.tools.decline(message, answer.call)
         elif answer.result is not None:
             self._chats.answer_tool(message.conversation_id, message.id, answer.call.id, answer.result, failed=False)
-        else:
+        elif self.states(message).get(answer.call.id) is ToolState.CONSENT:
             if answer.always:
                 self.always_allowed.emit(answer.call.name)
-            self._chats.tools.allow(message, answer.call, self._chats.settings(message.conversation_id))
+            self._chats.allow_tool(message, answer.call)
 
     @Slot(int)
     def _on_state_changed(self, message_id: int) -> None:
@@ -64,7 +56,11 @@ class ToolAnswers(QObject):
 
     @Slot(object)
     def _on_message_added(self, message: Message) -> None:
-        if message.role == "tool" and message.conversation_id == self._current:
-            for shown in self._chats.messages(message.conversation_id):
-                if any(call.id == message.tool_call_id for call in shown.tool_calls):
-                    self._view.refresh_tools(shown.id)
+        if message.conversation_id == self._current:
+            # The calls that it answers, or leaves behind, are in the reply before it and its results.
+            tree = self._chats.library.tree(self._current)
+            before = tree.get(message.parent_id or 0)
+            while before is not None and before.role == "tool":
+                before = tree.get(before.parent_id or 0)
+            if before is not None and before.tool_calls:
+                self._view.refresh_tools(before.id)

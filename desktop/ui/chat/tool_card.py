@@ -76,7 +76,7 @@ class ToolCallCard(QFrame):
         self._column.addWidget(self._question)
 
     def set_state(self, state: ToolState | None) -> None:
-        """What the call waits for; None when it has a result or is not to have one any more."""
+        """What the call waits for; None when it has a result, or nothing is to be said yet."""
         if state is self._state:
             return
         self._state = state
@@ -110,6 +110,8 @@ class ToolCallCard(QFrame):
             _button("Decline", box, buttons).clicked.connect(self.declined)
         elif state is ToolState.RUNNING:
             column.addWidget(_words("Running …", box))
+        elif state is ToolState.PASSED:
+            column.addWidget(_words("Not answered: the conversation went on.", box))
         else:
             box.hide()
             return box
