@@ -57,11 +57,14 @@ class ToolDesk(QObject):
         return tuple(spec for spec in self.available() if spec.name in names) if names else ()
 
     def begin(self, message: Message, settings: ChatSettings, rounds: int = 0) -> None:
-        """Run those calls of a reply that need nobody's consent. rounds: of calls since the user's last message."""
-        known = {spec.name for spec in self.available()}
+        """Run those calls of a reply that need nobody's consent. rounds: of calls since the user's last message.
+
+        A model may call what it was not offered; it is told so.
+        """
+        offered = {spec.name for spec in self.specs(settings.tools)}
         for call in message.tool_calls:
-            if call.name not in known:
-                self.answered.emit(message, call.id, f"There is no tool named {call.name}.", True)
+            if call.name not in offered:
+                self._refuse(message, call)
             elif rounds < MOST_ROUNDS and self._may_run(message, call):
                 self._run(message, call, settings)
         self.state_changed.emit(message.id)
@@ -74,7 +77,9 @@ class ToolDesk(QObject):
 
     def allow(self, message: Message, call: ToolCall, settings: ChatSettings) -> None:
         """Run a call that waits for consent; the tool then asks no more in this conversation."""
-        if not self._is_custom(call.name) and (message.id, call.id) not in self._running:
+        if call.name not in settings.tools:
+            self._refuse(message, call)
+        elif not self._is_custom(call.name) and (message.id, call.id) not in self._running:
             self._allowed.add((message.conversation_id, call.name))
             self._run(message, call, settings)
             self.state_changed.emit(message.id)
@@ -82,6 +87,9 @@ class ToolDesk(QObject):
     def decline(self, message: Message, call: ToolCall) -> None:
         """Answer a call with the word that the user does not want it."""
         self.answered.emit(message, call.id, DECLINED, True)
+
+    def _refuse(self, message: Message, call: ToolCall) -> None:
+        self.answered.emit(message, call.id, f"The tool {call.name} is not available in this conversation.", True)
 
     def _is_custom(self, name: str) -> bool:
         return any(spec.name == name for spec in self.custom)

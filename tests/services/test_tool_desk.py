@@ -108,6 +108,30 @@ def test_an_unknown_tool_and_broken_arguments_are_errors_the_model_hears_of(desk
     assert "launch_rocket" in results[0].content
 
 
+def test_a_tool_that_the_conversation_does_not_have_is_an_error_the_model_hears_of(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("the secret is 7")
+    call = ToolCall(id="r", name="read_file", arguments='{"name": "notes.txt"}')
+    desk.chats.tools.always_allowed = frozenset({"read_file"})
+    settings = ChatSettings(tools=("calculator",), files=(str(tmp_path / "notes.txt"),))
+    reply = asked(desk, call, settings=settings)
+    desk.until(lambda: len(desk.ends) == 2)
+    result = desk.chats.messages(reply.conversation_id)[2]
+    assert (result.content, result.tool_failed) == ("The tool read_file is not available in this conversation.", True)
+
+
+def test_consent_to_a_tool_that_was_taken_away_meanwhile_does_not_run_it(desk: Desk) -> None:
+    reply = asked(desk, SUM)
+    desk.library.set_settings(reply.conversation_id, ChatSettings())
+    desk.chats.allow_tool(reply, SUM)
+    desk.until(lambda: len(desk.ends) == 2)
+    assert desk.chats.messages(reply.conversation_id)[2].tool_failed
+    desk.library.set_settings(reply.conversation_id, WITH_CALCULATOR)
+    desk.chats.send(reply.conversation_id, "And again?")
+    desk.until(lambda: len(desk.ends) == 3)
+    again = desk.chats.messages(reply.conversation_id)[-1]
+    assert desk.chats.tool_states(again) == {"a": ToolState.CONSENT}
+
+
 def test_only_picked_files_are_read(desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("the secret is 7")
     call = ToolCall(id="r", name="read_file", arguments='{"name": "notes.txt"}')
