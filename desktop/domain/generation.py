@@ -114,7 +114,10 @@ class FinishReason(StrEnum):
 
 
 class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Measured where the engine runs. Times in seconds, counts in tokens; reasoning_seconds is part of duration."""
+    """Measured where the engine runs. Times in seconds, counts in tokens; reasoning_seconds is part of duration.
+
+    A reply may be written by several requests, one going on where the last was cut; see then().
+    """
 
     prompt_tokens: int
     completion_tokens: int
@@ -130,6 +133,21 @@ class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):
         if self.completion_tokens < 2 or decoding <= 0:
             return 0.0
         return (self.completion_tokens - 1) / decoding
+
+    def then(self, later: GenerationStats) -> GenerationStats:
+        """Those of a reply that another request has gone on with: later's.
+
+        Tokens and times add up, the first token came when it came; the prompt is that of the last request.
+        """
+        if not self.completion_tokens:
+            return later
+        return msgspec.structs.replace(
+            later,
+            completion_tokens=self.completion_tokens + later.completion_tokens,
+            time_to_first_token=self.time_to_first_token,
+            duration=self.duration + later.duration,
+            reasoning_seconds=self.reasoning_seconds + later.reasoning_seconds,
+        )
 
 
 class TextDelta(msgspec.Struct, frozen=True, tag="text"):

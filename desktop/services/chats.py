@@ -297,7 +297,7 @@ class Chats(QObject):
             state=state,
             model=reply.message.model or self._model_name(),
             finish_reason=reason,
-            stats=finished.stats if finished else None,
+            stats=reply.whole_stats(finished.stats if finished else None),
             failure=problem,
         )
         self.library.write(lambda store: store.finish_message(message))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from desktop.domain.conversation import Message
-from desktop.domain.generation import GenerationRequest
+from desktop.domain.generation import GenerationRequest, GenerationStats
 
 
 class GrowingText:
@@ -54,6 +54,16 @@ class RunningReply:
     def conversation_id(self) -> int:
         """Where the message belongs."""
         return self._message.conversation_id
+
+    def whole_stats(self, piece: GenerationStats | None) -> GenerationStats | None:
+        """The reply's statistics. piece: what was measured since it began or went on.
+
+        None when some of it was not measured: a part is not to be taken for the whole.
+        """
+        before = self._message.stats
+        if piece is None or before is None:
+            return None if self._message.content or self._message.reasoning else piece
+        return before.then(piece)
 
     @property
     def message(self) -> Message:

@@ -62,3 +62,38 @@ def test_speed_counts_from_the_first_token() -> None:
 def test_a_speed_that_cannot_be_measured_is_0(tokens: int, first: float, duration: float) -> None:
     stats = GenerationStats(prompt_tokens=1, completion_tokens=tokens, time_to_first_token=first, duration=duration)
     assert stats.tokens_per_second == 0.0
+
+
+def test_a_reply_written_in_two_pieces_is_counted_as_a_whole() -> None:
+    first = GenerationStats(
+        prompt_tokens=9,
+        completion_tokens=11,
+        cached_tokens=1,
+        time_to_first_token=1.0,
+        duration=3.0,
+        reasoning_seconds=0.5,
+    )
+    second = GenerationStats(
+        prompt_tokens=20,
+        completion_tokens=10,
+        cached_tokens=16,
+        time_to_first_token=0.25,
+        duration=2.0,
+        reasoning_seconds=0.25,
+    )
+    whole = first.then(second)
+    assert whole == GenerationStats(
+        prompt_tokens=20,
+        completion_tokens=21,
+        cached_tokens=16,
+        time_to_first_token=1.0,
+        duration=5.0,
+        reasoning_seconds=0.75,
+    )
+    assert whole.tokens_per_second == 5.0
+
+
+def test_a_piece_without_a_token_does_not_count() -> None:
+    nothing = GenerationStats(prompt_tokens=9, completion_tokens=0, duration=3.0)
+    something = GenerationStats(prompt_tokens=9, completion_tokens=4, time_to_first_token=0.5, duration=1.0)
+    assert nothing.then(something) == something

@@ -8,7 +8,7 @@ import pytest
 
 from desktop.domain.conversation import ChatSettings, Conversation, MessageState
 from desktop.domain.errors import FailureCode
-from desktop.domain.generation import FinishReason
+from desktop.domain.generation import FinishReason, GenerationFinished
 from desktop.services.engine_status import EngineState
 from desktop.storage.conversations import ConversationStore
 from tests.services.conftest import DEMO, Desk, words
@@ -75,6 +75,23 @@ def test_stop_keeps_what_was_written(desk: Desk) -> None:
     assert reply.state is MessageState.STOPPED
     assert reply.content
     assert reply.content == desk.shown[reply.id] == words(len(reply.content.split()))
+
+
+def test_going_on_counts_the_whole_reply(desk: Desk) -> None:
+    desk.load(tokens=100_000, tokens_per_second=1000)
+    conversation = desk.chats.send(None, "go")
+    desk.until(lambda: bool(desk.shown))
+    desk.chats.stop(conversation)
+    desk.until(lambda: bool(desk.ends))
+    desk.load(reply="and so it ends")
+    measured: list[GenerationFinished] = []
+    desk.host.generation_finished.connect(measured.append)
+    desk.chats.continue_reply(conversation, desk.ends[0].id)
+    desk.until(lambda: len(desk.ends) == 2)
+    first, whole = desk.ends[0].stats, desk.ends[1].stats
+    assert first is not None
+    assert whole == first.then(measured[0].stats)
+    assert desk.saved(conversation)[-1].stats == whole
 
 
 def test_text_is_on_disk_while_it_streams(desk: Desk) -> None:
@@ -178,6 +195,7 @@ def test_a_killed_engine_interrupts_and_one_click_goes_on(make_desk: Callable[..
     assert whole.id == cut.id
     assert whole.content == cut.content + "the end"
     assert (whole.state, whole.failure) == (MessageState.COMPLETE, None)
+    assert whole.stats is None, "what the killed engine wrote was not measured"
     assert desk.saved(conversation)[-1] == whole
 
 
