@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import groupby
 from typing import Literal
 
 import msgspec
@@ -173,13 +174,16 @@ NO_RESULT = "No result: the call was not made."
 def prompt_of(path: Sequence[Message], data_of: Callable[[Attachment], bytes]) -> tuple[ChatMessage, ...]:
     """The branch as the engine wants it. data_of: gives the bytes of an attachment.
 
+    The results of a reply's calls come in the order of the calls, since most chat templates say nothing else of which
+    result is whose; on the branch they stand in the order in which they came.
+
     Replies without text are left out, so that roles alternate; a tool call without a result gets one that says so.
     The reasoning goes with the last message only: a reply that was cut while it thought thinks on. Lone surrogates,
     which no tokenizer takes, are replaced by U+FFFD.
     """
     prompt: list[ChatMessage] = []
     open_calls: list[ToolCall] = []
-    for message in path:
+    for message in _in_call_order(path):
         if message.role == "tool":
             open_calls = [call for call in open_calls if call.id != message.tool_call_id]
         else:
@@ -200,6 +204,17 @@ def prompt_of(path: Sequence[Message], data_of: Callable[[Attachment], bytes]) -
             )
         )
     return tuple(prompt)
+
+
+def _in_call_order(path: Sequence[Message]) -> Iterator[Message]:
+    places: dict[str, int] = {}
+    for is_result, group in groupby(path, lambda message: message.role == "tool"):
+        if is_result:
+            yield from sorted(group, key=lambda message: places.get(message.tool_call_id, len(places)))
+        else:
+            messages = list(group)
+            places = {call.id: place for place, call in enumerate(messages[-1].tool_calls)}
+            yield from messages
 
 
 def _with_attachments(message: Message, data_of: Callable[[Attachment], bytes]) -> tuple[str, tuple[ImagePart, ...]]:

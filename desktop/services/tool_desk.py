@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -62,11 +63,14 @@ class ToolDesk(QObject):
         A model may call what it was not offered; it is told so.
         """
         offered = {spec.name for spec in self.specs(settings.tools)}
+        allowed: list[ToolCall] = []
         for call in message.tool_calls:
             if call.name not in offered:
                 self._refuse(message, call)
             elif rounds < MOST_ROUNDS and self._may_run(message, call):
-                self._run(message, call, settings)
+                allowed.append(call)
+        if allowed:
+            self._run(message, allowed, settings)
         self.state_changed.emit(message.id)
 
     def state(self, message: Message, call: ToolCall) -> ToolState:
@@ -81,7 +85,7 @@ class ToolDesk(QObject):
             self._refuse(message, call)
         elif not self._is_custom(call.name) and (message.id, call.id) not in self._running:
             self._allowed.add((message.conversation_id, call.name))
-            self._run(message, call, settings)
+            self._run(message, [call], settings)
             self.state_changed.emit(message.id)
 
     def decline(self, message: Message, call: ToolCall) -> None:
@@ -98,20 +102,21 @@ class ToolDesk(QObject):
         asked = (message.conversation_id, call.name) in self._allowed or call.name in self.always_allowed
         return asked and not self._is_custom(call.name)
 
-    def _run(self, message: Message, call: ToolCall, settings: ChatSettings) -> None:
-        self._running.add((message.id, call.id))
+    def _run(self, message: Message, calls: Sequence[ToolCall], settings: ChatSettings) -> None:
+        self._running.update((message.id, call.id) for call in calls)
         # A thread that nobody waits for: a file on a dead network mount must not hold the window.
-        threading.Thread(target=self._work, args=(message, call, settings), name="tool", daemon=True).start()
+        threading.Thread(target=self._work, args=(message, calls, settings), name="tool", daemon=True).start()
 
-    def _work(self, message: Message, call: ToolCall, settings: ChatSettings) -> None:
+    def _work(self, message: Message, calls: Sequence[ToolCall], settings: ChatSettings) -> None:
         from desktop.tools import BUILTIN, ToolContext
 
         files = {Path(file).name: Path(file) for file in settings.files}
-        result = BUILTIN[call.name].run(call.arguments, ToolContext(allowed_files=files))
-        try:
-            self._ran.emit(message, call.id, result.content, result.failed)
-        except RuntimeError:  # the window has gone
-            return
+        for call in calls:  # one after the other: their results come in their order
+            result = BUILTIN[call.name].run(call.arguments, ToolContext(allowed_files=files))
+            try:
+                self._ran.emit(message, call.id, result.content, result.failed)
+            except RuntimeError:  # the window has gone
+                return
 
     @Slot(object, str, str, bool)
     def _on_ran(self, message: Message, call_id: str, result: str, failed: bool) -> None:

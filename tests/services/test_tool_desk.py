@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from desktop.domain.conversation import ChatSettings, Message, MessageState
 from desktop.domain.generation import FinishReason, ToolCall, ToolSpec
 from desktop.services.tool_desk import DECLINED, ToolState
+from desktop.tools import BUILTIN, Tool, ToolContext
 from tests.services.conftest import Desk
 
 SUM = ToolCall(id="a", name="calculator", arguments='{"expression": "6 * 7"}')
@@ -82,6 +85,36 @@ def test_several_calls_are_all_answered_before_the_model_goes_on(desk: Desk) -> 
     desk.chats.tools.allow(reply, SUM, settings)
     desk.until(lambda: len(desk.ends) == 2)
     assert [role for role, _ in contents(desk, reply)] == ["tool", "tool", "assistant"]
+
+
+def test_results_go_to_the_model_in_the_order_of_the_calls(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+    generate = desk.host.generate
+    monkeypatch.setattr(desk.host, "generate", lambda request: (sent.append(request), generate(request)))
+    clock = ToolCall(id="b", name="current_time", arguments="{}")
+    settings = ChatSettings(tools=("calculator", "current_time"))
+    reply = asked(desk, SUM, clock, settings=settings)
+    desk.chats.allow_tool(reply, clock)
+    desk.until(lambda: len(desk.chats.messages(reply.conversation_id)) == 3)
+    desk.chats.allow_tool(reply, SUM)
+    desk.until(lambda: len(desk.ends) == 2)
+    assert [message.tool_call_id for message in sent[-1].messages if message.role == "tool"] == ["a", "b"]
+
+
+def test_calls_that_need_no_consent_run_one_after_the_other(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    calculator = BUILTIN["calculator"]
+
+    def slow_at_first(arguments: dict[str, Any], context: ToolContext) -> str:
+        time.sleep(0.2 if arguments["expression"] == "1" else 0)
+        return calculator.function(arguments, context)
+
+    monkeypatch.setitem(BUILTIN, "calculator", Tool(calculator.spec, slow_at_first))
+    desk.chats.tools.always_allowed = frozenset({"calculator"})
+    calls = [ToolCall(id=n, name="calculator", arguments=f'{{"expression": "{n}"}}') for n in "123"]
+    reply = asked(desk, *calls)
+    desk.until(lambda: len(desk.ends) == 2)
+    results = [m.content for m in desk.chats.messages(reply.conversation_id) if m.role == "tool"]
+    assert results == ["1", "2", "3"]
 
 
 def test_the_result_of_a_tool_of_the_users_own_is_given_by_hand(desk: Desk) -> None:

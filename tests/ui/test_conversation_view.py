@@ -47,7 +47,7 @@ class Box(MessageView):
 
     heights: dict[int, int]
 
-    def __init__(self, message: Message, width: int, parent: QWidget, _data_of: object = None) -> None:
+    def __init__(self, message: Message, width: int, parent: QWidget, *_more: object) -> None:
         super().__init__(message, parent)
         self.button = QPushButton("a button", self)
         self.line = QLineEdit(self)

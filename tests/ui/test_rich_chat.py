@@ -18,7 +18,7 @@ from desktop.storage.conversations import ConversationStore
 from desktop.ui.chat.message_edit import MOST_LINES
 from desktop.ui.chat.message_editor import LONGEST
 from desktop.ui.chat.reply_view import ReplyView
-from desktop.ui.chat.tool_card import ToolCallCard
+from desktop.ui.chat.tool_card import ToolCallCard, ToolResultCard
 from desktop.ui.chat.tool_dialog import ToolDialog
 from desktop.ui.chat.tool_result_view import ToolResultView
 from desktop.ui.chat.user_bubble import UserBubble
@@ -171,7 +171,10 @@ def test_a_tool_asks_runs_and_shows_its_result(desk: Desk) -> None:
     desk.idle()
     assert buttons(card) == {}
     result = next(view for view in views(desk) if isinstance(view, ToolResultView))
-    assert result.accessibleName() == "Result of the tool"
+    assert result.accessibleName() == "Result of calculator"
+    card_of_result = result.findChild(ToolResultCard)
+    assert card_of_result is not None
+    assert card_of_result._fold._line.text() == "Result of calculator   42"
 
 
 def test_a_card_that_the_conversation_went_past_says_so_and_has_no_buttons(desk: Desk) -> None:

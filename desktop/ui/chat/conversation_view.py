@@ -323,7 +323,7 @@ class ConversationView(QAbstractScrollArea):
     def _build(self, place: int) -> MessageView:
         message = self._log[place]
         self._texts.forget(message.id)
-        view = make_view(message, self._column.width, self._canvas, self._data_of)
+        view = make_view(message, self._column.width, self._canvas, self._data_of, self._log.call_of(place))
         pass_on(view, self)
         view.drag_left.connect(self._on_drag_left)
         view.edit_begun.connect(self._on_edit_begun)

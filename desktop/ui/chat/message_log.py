@@ -8,6 +8,7 @@ from operator import attrgetter
 import msgspec
 
 from desktop.domain.conversation import Message, MessageState
+from desktop.domain.generation import ToolCall
 
 _ID = attrgetter("id")
 
@@ -44,6 +45,14 @@ class MessageLog:
     def state_at(self, place: int) -> MessageState:
         """The state of the message at this place."""
         return self._messages[place].state
+
+    def call_of(self, place: int) -> ToolCall | None:
+        """The call whose result the message at this place is; None when it is no result, or the call is not there."""
+        wanted = self._messages[place].tool_call_id
+        while place >= 0 and self._messages[place].role == "tool":
+            place -= 1
+        calls = self._messages[place].tool_calls if place >= 0 else ()
+        return next((call for call in calls if call.id == wanted), None)
 
     def place(self, message_id: int) -> int | None:
         """Where the message is; None when it is not there."""

@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject
 from PySide6.QtWidgets import QWidget
 
 from desktop.domain.conversation import Attachment, Message
+from desktop.domain.generation import ToolCall
 from desktop.ui.chat.message_view import MessageView
 
 _PASSED_ON = (
@@ -23,8 +24,17 @@ _PASSED_ON = (
 )
 
 
-def make_view(message: Message, width: int, parent: QWidget, data_of: Callable[[Attachment], bytes]) -> MessageView:
-    """A widget that shows the message in a column of this width, in pixels. data_of: the bytes of an attachment."""
+def make_view(
+    message: Message,
+    width: int,
+    parent: QWidget,
+    data_of: Callable[[Attachment], bytes],
+    call: ToolCall | None = None,
+) -> MessageView:
+    """A widget that shows the message in a column of this width, in pixels.
+
+    data_of: the bytes of an attachment. call: the one whose result the message is.
+    """
     # Imported here: with the first message, or when the window has nothing to do, and not before it is shown.
     if message.role == "user":
         from desktop.ui.chat.user_bubble import UserBubble
@@ -33,7 +43,7 @@ def make_view(message: Message, width: int, parent: QWidget, data_of: Callable[[
     if message.role == "tool":
         from desktop.ui.chat.tool_result_view import ToolResultView
 
-        return ToolResultView(message, width, parent)
+        return ToolResultView(message, call.name if call is not None else "", width, parent)
     from desktop.ui.chat.reply_view import ReplyView
 
     return ReplyView(message, width, parent)

@@ -130,16 +130,17 @@ class ToolCallCard(QFrame):
 
 
 class ToolResultCard(QFrame):
-    """The result of a call, or its error."""
+    """The result of a call of this tool, or its error. tool: "" when it is not known which."""
 
-    def __init__(self, result: str, *, failed: bool, width: int, parent: QWidget | None = None) -> None:
+    def __init__(self, result: str, tool: str, *, failed: bool, width: int, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._result = result
         self._width = width
         self.setObjectName("ToolCard")
-        self.setAccessibleName("Error of the tool" if failed else "Result of the tool")
+        title = f"{'Error' if failed else 'Result'} of {_one_line(tool) or 'the tool'}"
+        self.setAccessibleName(title)
         self._fold = Fold(self)
-        self._fold.set_line(f"{'Error' if failed else 'Result'}   {_one_line(result)}")
+        self._fold.set_line(f"{title}   {_one_line(result)}")
         self._fold.toggled.connect(self._on_opened)
         column = QVBoxLayout(self)
         column.setContentsMargins(SPACE[2], SPACE[1], SPACE[2], SPACE[1])

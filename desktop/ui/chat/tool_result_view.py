@@ -12,9 +12,10 @@ from desktop.ui.chat.tool_card import ToolResultCard
 class ToolResultView(MessageView):
     """A card of one line that opens."""
 
-    def __init__(self, message: Message, width: int, parent: QWidget | None = None) -> None:
+    def __init__(self, message: Message, tool: str, width: int, parent: QWidget | None = None) -> None:
+        """tool: its name; "" when it is not known."""
         super().__init__(message, parent)
-        card = ToolResultCard(message.content, failed=message.tool_failed, width=width, parent=self)
+        card = ToolResultCard(message.content, tool, failed=message.tool_failed, width=width, parent=self)
         self.setAccessibleName(card.accessibleName())
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
