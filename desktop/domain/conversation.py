@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from itertools import groupby
+from itertools import count, groupby
 from typing import Literal
 
 import msgspec
@@ -229,6 +230,14 @@ def _with_attachments(message: Message, data_of: Callable[[Attachment], bytes]) 
 
 def _encodable(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def title_of_copy(title: str, taken: Collection[str]) -> str:
+    """The title with the next free number, from 2; taken: all there are. That of a copy gets no second number."""
+    base, _, number = title.rpartition(" (")
+    if base not in taken or not re.fullmatch(r"[1-9][0-9]*\)", number):
+        base = title
+    return next(found for n in count(2) if (found := f"{base} ({n})") not in taken)
 
 
 def title_of(texts: Iterable[str]) -> str:

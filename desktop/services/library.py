@@ -20,6 +20,7 @@ from desktop.domain.conversation import (
     branch,
     newest_leaf,
     siblings,
+    title_of_copy,
 )
 from desktop.services.store_writer import StoreWriter
 from desktop.storage.conversations import ConversationStore
@@ -242,10 +243,17 @@ class Library(QObject):
         return message
 
     def copy_branch(self, conversation_id: int, path: Sequence[Message]) -> int:
-        """Make a conversation of these messages, with the title, folder and settings of another; returns its id."""
+        """Make a conversation of these messages, with the folder, settings and numbered title of another.
+
+        Returns its id.
+        """
+        original = self._conversations[conversation_id]
+        titles = {known.title for known in (*self._conversations.values(), *self._trash.values())}
         copy = msgspec.structs.replace(
-            self._conversations[conversation_id],
+            original,
             id=self._next_conversation,
+            title=title_of_copy(original.title, titles),
+            title_chosen=True,
             created_at=self._now(),
             updated_at=self._now(),
             pinned=False,

@@ -85,6 +85,29 @@ def test_a_fork_is_a_conversation_of_its_own(desk: Desk) -> None:
     assert [message.content for message in desk.saved(fork)] == ["one", words(2), "three", words(2)]
 
 
+def test_forks_have_titles_that_tell_them_apart(desk: Desk) -> None:
+    desk.load(tokens=2)
+    conversation = exchange(desk, None, "Tea")
+    reply = desk.chats.messages(conversation)[1]
+    title = lambda number: desk.library.conversation(number).title  # noqa: E731
+    second = desk.chats.fork(conversation, reply.id)
+    third = desk.chats.fork(conversation, reply.id)
+    fourth = desk.chats.fork(second, desk.chats.messages(second)[1].id)
+    assert [title(number) for number in (conversation, second, third, fourth)] == [
+        "Tea",
+        "Tea (2)",
+        "Tea (3)",
+        "Tea (4)",
+    ]
+    desk.chats.trash(third)
+    assert title(desk.chats.fork(conversation, reply.id)) == "Tea (5)", "what is in the trash may come back"
+    assert desk.library.conversation(second).title_chosen, "no proposal makes them the same again"
+    desk.library.rename(conversation, "Report (2024)")
+    assert title(desk.chats.fork(conversation, reply.id)) == "Report (2024) (2)"
+    desk.until(lambda: desk.saved(second) != [])
+    assert {c.title for c in desk.store.conversations()} >= {"Tea (2)", "Report (2024) (2)"}
+
+
 def test_regenerating_while_it_writes_stops_the_first_reply_and_keeps_it(desk: Desk) -> None:
     desk.load(tokens=100_000, tokens_per_second=500)
     conversation = desk.chats.send(None, "go")

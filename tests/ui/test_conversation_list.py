@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QFontMetrics
 from PySide6.QtTest import QAbstractItemModelTester
+from PySide6.QtWidgets import QApplication
 
 from desktop.engine.scripted_engine import Script
+from desktop.ui.chat.conversation_delegate import fitted
 from desktop.ui.chat.conversation_list_model import ConversationListModel, Role, _when
 from tests.ui.conftest import Desk
 
@@ -67,6 +70,16 @@ def test_a_title_of_any_length_and_kind_is_shown(desk: Desk) -> None:
     desk.chats.library.rename(number, "长" * 300 + "\x00\ud800")
     assert model.index(0).data(Role.TITLE).endswith("\ufffd\ufffd")
     desk.window.grab()
+
+
+def test_the_number_of_a_copy_is_seen_however_long_its_title(qapp: QApplication) -> None:
+    metrics = QFontMetrics(qapp.font())
+    title = "How does the cache of the keys and values grow with the context"
+    shown = fitted(f"{title} (2)", metrics, 200)
+    assert shown.endswith("… (2)")
+    assert metrics.horizontalAdvance(shown) <= 200
+    assert fitted("Tea (2)", metrics, 200) == "Tea (2)"
+    assert fitted(title, metrics, 200).endswith("…")
 
 
 def test_moments_in_words() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QCursor, QFont, QFontMetrics, QPainter, QPen
 from PySide6.QtWidgets import QListView, QStyledItemDelegate, QStyleOptionViewItem
@@ -11,6 +13,7 @@ from desktop.ui.icons import Tint, icon
 from desktop.ui.theme import RADIUS, SPACE, TYPE, current_palette
 
 _ICON = 16
+_NUMBER = re.compile(r" \([0-9]{1,4}\)$")
 _DRAWN = 200  # characters of a title that are looked at
 
 
@@ -87,8 +90,15 @@ class ConversationDelegate(QStyledItemDelegate):
     def _line(self, painter: QPainter, box: QRectF, y: float, font: QFont, colour: str, words: str) -> None:
         painter.setFont(font)
         painter.setPen(QColor(colour))
-        words = QFontMetrics(font).elidedText(words, Qt.TextElideMode.ElideRight, int(box.width()))
-        painter.drawText(QPointF(box.left(), y), words)
+        painter.drawText(QPointF(box.left(), y), fitted(words, QFontMetrics(font), int(box.width())))
+
+
+def fitted(words: str, metrics: QFontMetrics, width: int) -> str:
+    """As much as fits, and always the number at the end, which tells a copy from its original."""
+    number = _NUMBER.search(words)
+    end = number[0] if number is not None else ""
+    room = width - metrics.horizontalAdvance(end)
+    return metrics.elidedText(words.removesuffix(end), Qt.TextElideMode.ElideRight, room) + end
 
 
 def _small(font: QFont) -> QFont:
