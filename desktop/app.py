@@ -42,6 +42,7 @@ from desktop.storage.conversations import ConversationStore
 from desktop.storage.instance_lock import InstanceLock
 from desktop.storage.paths import AppPaths, app_paths, demo_checkpoint
 from desktop.storage.settings import Settings, SettingsStore
+from desktop.storage.trash import KEPT_SECONDS
 from desktop.ui.main_window import MainWindow
 from desktop.ui.memory.gauge import MemoryGauge
 from desktop.ui.theme import STYLE, apply_theme
@@ -53,7 +54,6 @@ logger = logging.getLogger(__name__)
 engine_logger = logging.getLogger("engine")
 
 SAVE_SECONDS = 5.0
-TRASH_SECONDS = 30 * 24 * 3600.0  # a deleted conversation is kept this long
 STOP_SECONDS = 30.0  # more than all steps of ProcessEngine.close() together
 
 
@@ -360,7 +360,7 @@ class App(QObject):
 
 
 def _empty_the_trash(store: ConversationStore) -> None:
-    store.purge(time.time() - TRASH_SECONDS)
+    store.purge(time.time() - KEPT_SECONDS)
 
 
 def _let_the_collector_work() -> None:

@@ -63,7 +63,8 @@ class Library(QObject):
         self._messages: dict[int, dict[int, Message]] = {}
         self._next_conversation, self._next_message = store.next_ids()
         self._next_folder = store.next_folder_id()
-        self._trash: dict[int, Conversation] = {}
+        self._trash: dict[int, Conversation] = {}  # what was put there since the start
+        self._gone: set[int] = set()  # deleted for good since the start
         self._unsaved_data: dict[str, bytes] = {}
         self._drafts = store.drafts()
 
@@ -163,14 +164,24 @@ class Library(QObject):
     def trash(self, conversation_id: int) -> None:
         """Put a conversation into the trash."""
         when = self._now()
-        self._trash[conversation_id] = self._conversations.pop(conversation_id)
+        conversation = self._conversations.pop(conversation_id)
+        self._trash[conversation_id] = msgspec.structs.replace(conversation, deleted_at=when)
         self._writer.post(lambda store: store.trash(conversation_id, when))
         self.conversation_removed.emit(conversation_id)
 
+    def trashed(self) -> list[Conversation]:
+        """What is in the trash, the last deleted first. Reads the disk, where the latest changes may be missing."""
+        known = {conversation.id: conversation for conversation in self._store.trashed()} | self._trash
+        found = (c for c in known.values() if c.id not in self._conversations and c.id not in self._gone)
+        return sorted(found, key=lambda conversation: (conversation.deleted_at or 0.0, conversation.id), reverse=True)
+
     def restore(self, conversation_id: int) -> None:
-        """Take a conversation out of the trash again; ignored when it was not put there since the start."""
-        conversation = self._trash.pop(conversation_id, None)
+        """Take a conversation out of the trash again; ignored when it is not there."""
+        conversation = next((c for c in self.trashed() if c.id == conversation_id), None)
         if conversation is not None:
+            self._trash.pop(conversation_id, None)
+            folder = conversation.folder_id if conversation.folder_id in self._folders else None
+            conversation = msgspec.structs.replace(conversation, deleted_at=None, folder_id=folder)
             self._conversations[conversation_id] = conversation
             self._writer.post(lambda store: store.restore(conversation_id))
             self.conversation_added.emit(conversation)
@@ -184,6 +195,14 @@ class Library(QObject):
         if text != self.draft(conversation_id):
             self._drafts[conversation_id] = text
             self._writer.post(lambda store: store.set_draft(conversation_id, text))
+
+    def delete_for_good(self, conversation_id: int) -> None:
+        """Delete a conversation that is in the trash; ignored when it is not there."""
+        if any(conversation.id == conversation_id for conversation in self.trashed()):
+            self._gone.add(conversation_id)
+            self._trash.pop(conversation_id, None)
+            self._messages.pop(conversation_id, None)
+            self._writer.post(lambda store: store.delete(conversation_id))
 
     # folders
 
@@ -291,7 +310,7 @@ class Library(QObject):
         """Take in the conversations and folders that an import has added."""
         self._folders = {folder.id: folder for folder in self._store.folders()} | self._folders
         for conversation in self._store.conversations():
-            if conversation.id not in self._trash:
+            if conversation.id not in self._trash and conversation.id not in self._gone:
                 self._conversations.setdefault(conversation.id, conversation)
         self.folders_changed.emit()
 

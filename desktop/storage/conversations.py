@@ -127,13 +127,11 @@ class ConversationStore:
 
     def conversations(self) -> list[Conversation]:
         """All conversations that are not in the trash, the one with the newest message first."""
-        with self._transaction("DEFERRED") as database:
-            rows = database.execute(
-                f"SELECT {CONVERSATION_COLUMNS} FROM conversations WHERE deleted_at IS NULL"
-                " ORDER BY updated_at DESC, id DESC"
-            )
-            with self._damage():
-                return [conversation_of(row) for row in rows]
+        return self._conversations("deleted_at IS NULL ORDER BY updated_at DESC, id DESC")
+
+    def trashed(self) -> list[Conversation]:
+        """Those in the trash, the last deleted first."""
+        return self._conversations("deleted_at IS NOT NULL ORDER BY deleted_at DESC, id DESC")
 
     @healing
     def rename(self, conversation_id: int, title: str, *, chosen: bool = True) -> None:
@@ -357,6 +355,11 @@ class ConversationStore:
             search_index.rebuild(database)
 
     # inside
+
+    def _conversations(self, which: str) -> list[Conversation]:
+        with self._transaction("DEFERRED") as database, self._damage():
+            rows = database.execute(f"SELECT {CONVERSATION_COLUMNS} FROM conversations WHERE {which}")
+            return [conversation_of(row) for row in rows]
 
     def _next_id(self, table: str) -> int:
         with self._transaction("DEFERRED") as database:

@@ -8,6 +8,8 @@ from collections.abc import Collection
 
 from desktop.storage.search_index import unindex_conversation
 
+KEPT_SECONDS = 30 * 24 * 3600.0  # in the trash
+
 
 def purge(database: sqlite3.Connection, before: float, kept_attachments: Collection[str]) -> int:
     """Delete the conversations that were put into the trash before this time, and attachments without a message.

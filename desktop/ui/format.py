@@ -19,6 +19,11 @@ def format_bytes(count: int) -> str:
     return f"{count} bytes"
 
 
+def counted(count: int, thing: str) -> str:
+    """'1 token', '1,234 tokens'. thing: one of them, with a regular plural."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 def gigabytes(count: int) -> str:
     """'17.2', for where the unit is said once for several figures. The same GB as format_bytes."""
     return f"{count / GIB:.1f}"

@@ -216,6 +216,7 @@ class MainWindow(QMainWindow):
         self._pin = add("Pin or unpin the conversation", "", chat.panel.toggle_pin)
         self._delete = add("Delete the conversation", "", chat.panel.delete_current)
         self._undelete = add("Undo the deletion", "", chat.panel.undo_delete)
+        self._trash = add("Recently deleted…", "", chat.panel.show_trash)
         self._folder = add("New folder…", "", chat.panel.add_folder)
         self._export = add("Export the conversation…", "", self._on_export_current)
         self._export_all = add("Export all conversations…", "", partial(self._on_export_requested, 0))

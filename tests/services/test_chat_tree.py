@@ -134,6 +134,38 @@ def test_the_trash_gives_everything_back(make_desk: Callable[..., Desk]) -> None
     assert len(desk.saved(conversation)) == 4
 
 
+def test_the_trash_is_there_after_a_restart(make_desk: Callable[..., Desk]) -> None:
+    first = make_desk()
+    first.load(tokens=2)
+    kept, gone, folder = exchange(first, None, "kept"), exchange(first, None, "gone"), first.library.add_folder("F")
+    first.library.set_folder(kept, folder)
+    for conversation in (kept, gone):
+        first.chats.trash(conversation)
+    first.saved(kept)
+
+    second = make_desk()
+    assert [c.title for c in second.library.trashed()] == ["gone", "kept"]
+    assert all(c.deleted_at for c in second.library.trashed())
+    second.library.delete_folder(folder)
+    second.library.restore(kept)
+    assert second.library.conversation(kept).folder_id is None
+    assert second.library.conversation(kept).deleted_at is None
+    assert texts(second, kept) == ["kept", words(2)]
+    second.library.delete_for_good(gone)
+    assert second.library.trashed() == []
+    second.library.restore(gone)
+    assert not second.library.has(gone), "it is gone for good"
+    assert second.saved(gone) == []
+
+
+def test_nothing_but_the_trash_is_deleted_for_good(desk: Desk) -> None:
+    desk.load(tokens=2)
+    conversation = exchange(desk, None, "one")
+    desk.library.delete_for_good(conversation)
+    assert texts(desk, conversation) == ["one", words(2)]
+    assert len(desk.saved(conversation)) == 2
+
+
 def test_pins_folders_and_settings_are_there_again(make_desk: Callable[..., Desk]) -> None:
     first = make_desk()
     conversation = first.library.add_conversation("one")

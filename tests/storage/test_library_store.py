@@ -115,6 +115,21 @@ def test_trash_and_back(store: ConversationStore) -> None:
     assert [hit.message_id for hit in store.search("still")] == [message.id]
 
 
+def test_the_trash_is_listed_the_last_deleted_first(store: ConversationStore) -> None:
+    assert store.trashed() == []
+    first, second, kept = (new_conversation(store, title) for title in ("first", "second", "kept"))
+    store.trash(second.id, 200.0)
+    store.trash(first.id, 300.0)
+    assert [(c.id, c.title, c.deleted_at) for c in store.trashed()] == [
+        (first.id, "first", 300.0),
+        (second.id, "second", 200.0),
+    ]
+    store.restore(second.id)
+    store.delete(first.id)
+    assert store.trashed() == []
+    assert {c.id for c in store.conversations()} == {second.id, kept.id}
+
+
 def test_purge_deletes_what_is_old_enough_and_what_only_it_needed(tmp_path: Path) -> None:
     path = tmp_path / "conversations.db"
     with closing(ConversationStore(path)) as store:

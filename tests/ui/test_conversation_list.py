@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication
 
 from desktop.engine.scripted_engine import Script
 from desktop.ui.chat.conversation_delegate import fitted
-from desktop.ui.chat.conversation_list_model import ConversationListModel, Role, _when
+from desktop.ui.chat.conversation_list_model import ConversationListModel, Role, moment_in_words
 from tests.ui.conftest import Desk
 
 
@@ -83,10 +83,10 @@ def test_the_number_of_a_copy_is_seen_however_long_its_title(qapp: QApplication)
 
 
 def test_moments_in_words() -> None:
-    assert _when(time.time()).count(":") == 1
-    assert _when(time.time() - 86_400) == "yesterday"
-    assert _when(0.0).endswith("1970") or _when(0.0).endswith("1969")
-    assert _when(1e30) == ""
+    assert moment_in_words(time.time()).count(":") == 1
+    assert moment_in_words(time.time() - 86_400) == "yesterday"
+    assert moment_in_words(0.0).endswith("1970") or moment_in_words(0.0).endswith("1969")
+    assert moment_in_words(1e30) == ""
 
 
 def test_pinned_ones_and_folders_stand_apart(desk: Desk) -> None:

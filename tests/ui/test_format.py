@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from desktop.ui.format import GIB, card_label, format_bytes, gigabytes
+from desktop.ui.format import GIB, card_label, counted, format_bytes, gigabytes
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,7 @@ def test_card_names_as_people_say_them():
     assert card_label("NVIDIA GeForce RTX 4090") == "RTX 4090"
     assert card_label("NVIDIA H100 80GB HBM3") == "H100 80GB HBM3"
     assert card_label("Tesla T4") == "Tesla T4"
+
+
+def test_one_and_many() -> None:
+    assert [counted(n, "token") for n in (0, 1, 2, 1234)] == ["0 tokens", "1 token", "2 tokens", "1,234 tokens"]

@@ -161,7 +161,7 @@ class ConversationListModel(QAbstractListModel):
         if row.id in self._generating:
             rate = self._meter.conversation_speed(row.id)
             return f"generating · {speed(rate)}" if rate else "generating"
-        return _when(self._known[row.id].updated_at) if row.id in self._known else ""
+        return moment_in_words(self._known[row.id].updated_at) if row.id in self._known else ""
 
     def _arranged(self) -> list[Row]:
         ordered = sorted(self._known.values(), key=attrgetter("updated_at", "id"), reverse=True)
@@ -261,7 +261,7 @@ def _place(conversation: Conversation) -> tuple[float, bool, int | None]:
     return conversation.updated_at, conversation.pinned, conversation.folder_id
 
 
-def _when(moment: float) -> str:
+def moment_in_words(moment: float) -> str:
     """'14:05' today, 'yesterday', '3 May', '3 May 2024'."""
     try:
         then, today = datetime.datetime.fromtimestamp(moment), datetime.date.today()

@@ -43,7 +43,7 @@ class ConversationPanel(QFrame):
     search_requested: the text to search for; "" ends the search.
     new_requested, import_requested: the buttons were clicked.
     export_requested: the id of a conversation; 0 for all.
-    delete_requested, undo_requested: the id of a conversation.
+    delete_requested: the id of a conversation. undo_requested: that of one that is to come back.
     """
 
     chosen = Signal(int)
@@ -62,7 +62,7 @@ class ConversationPanel(QFrame):
         self._dialog_about: int | None = None
         self._current: int | None = None
         self._quiet = False
-        self._deleted: int | None = None
+        self._deleted: list[tuple[int, str]] = []  # ids and titles, the last deleted at the end
         self.setObjectName("ConversationPanel")
         self.setFixedWidth(WIDTH)
         self.new_button = QPushButton("New chat", self)
@@ -213,18 +213,40 @@ class ConversationPanel(QFrame):
         if index.data(Role.KIND) == Kind.FOLDER:
             self._library.delete_folder(index.data(Role.ROW_ID))
         elif index.data(Role.KIND) == Kind.CONVERSATION:
-            self._deleted = int(index.data(Role.ROW_ID))
-            title = str(index.data(Role.TITLE))
-            self.delete_requested.emit(self._deleted)
-            self.say(f"Deleted “{title if len(title) <= _TITLE else title[: _TITLE - 1] + '…'}”", undo=True)
+            self._deleted.append((int(index.data(Role.ROW_ID)), str(index.data(Role.TITLE))))
+            self.delete_requested.emit(self._deleted[-1][0])
+            self._offer_undo()
 
     @Slot()
     def undo_delete(self) -> None:
-        """Bring back the conversation that was deleted last."""
-        if self._deleted is not None:
-            deleted, self._deleted = self._deleted, None
+        """Bring back the conversation that was deleted last; called again, the one before."""
+        self._forget_what_is_back()
+        if self._deleted:
+            self.undo_requested.emit(self._deleted.pop()[0])
+        self._offer_undo()
+
+    @Slot()
+    def show_trash(self) -> None:
+        """List what was deleted, to be brought back."""
+        from desktop.ui.chat.trash_dialog import TrashDialog
+
+        self._undo_bar.hide()  # what it offers may not be there any more afterwards
+        dialog = TrashDialog(self._library, self)
+        dialog.restore_requested.connect(self.undo_requested)
+        dialog.open()
+
+    def _offer_undo(self) -> None:
+        self._forget_what_is_back()
+        if self._deleted:
+            title = self._deleted[-1][1]
+            self.say(f"Deleted “{title if len(title) <= _TITLE else title[: _TITLE - 1] + '…'}”", undo=True)
+        else:
             self._undo_bar.hide()
-            self.undo_requested.emit(deleted)
+
+    def _forget_what_is_back(self) -> None:
+        """Or was deleted for good."""
+        there = {conversation.id for conversation in self._library.trashed()} if self._deleted else set()
+        self._deleted = [known for known in self._deleted if known[0] in there]
 
     @Slot()
     def toggle_pin(self) -> None:
@@ -280,6 +302,7 @@ class ConversationPanel(QFrame):
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         menu.addAction("New folder…", self.add_folder)
+        menu.addAction("Recently deleted…", self.show_trash)
         menu.addSeparator()
         menu.addAction("Import…", self.import_requested.emit)
         menu.addAction("Export all conversations…", partial(self.export_requested.emit, 0))
