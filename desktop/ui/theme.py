@@ -221,14 +221,14 @@ QLineEdit, QPlainTextEdit {{
     color: {c.text}; background: {c.field}; border: 1px solid {c.line}; border-radius: {r}px; padding: 6px 10px;
     selection-color: {c.on_accent}; selection-background-color: {c.accent};
 }}
-QPushButton:focus, QToolButton:focus, QLineEdit:focus, QPlainTextEdit:focus, QListView:focus {{
+QPushButton:focus, QToolButton:focus, QLineEdit:focus, QPlainTextEdit:focus, QListView:focus, QTreeView:focus {{
     border: 1px solid {c.accent};
 }}
 QPushButton[primary="true"]:focus {{ border: 2px solid {c.text}; padding: 5px 13px; }}
-QListView {{ background: transparent; border: 1px solid transparent; border-radius: {r}px; outline: none; }}
-QListView::item {{ color: {c.text}; border-radius: {r}px; padding: 8px; }}
-QListView::item:hover {{ background: {c.line}; }}
-QListView::item:selected {{ color: {c.text}; background: {c.accent_soft}; }}
+QListView, QTreeView {{ background: transparent; border: 1px solid transparent; border-radius: {r}px; outline: none; }}
+QListView::item, QTreeView::item {{ color: {c.text}; border-radius: {r}px; padding: 8px; }}
+QListView::item:hover, QTreeView::item:hover {{ background: {c.line}; }}
+QListView::item:selected, QTreeView::item:selected {{ color: {c.text}; background: {c.accent_soft}; }}
 QComboBox, QAbstractSpinBox {{
     color: {c.text}; background: {c.field}; border: 1px solid {c.line}; border-radius: {r}px; padding: 5px 10px;
     selection-color: {c.on_accent}; selection-background-color: {c.accent};

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import Qt, Signal, Slot
+from PySide6.QtCore import QSize, Qt, Signal, Slot
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QDialog,
     QHBoxLayout,
+    QHeaderView,
     QLabel,
-    QListWidget,
-    QListWidgetItem,
     QMessageBox,
     QPushButton,
+    QTreeWidget,
+    QTreeWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -25,6 +26,7 @@ from desktop.ui.format import counted
 from desktop.ui.theme import SPACE
 
 _ID = Qt.ItemDataRole.UserRole
+_ROW = 34  # pixels high
 _SHOWN = 200  # characters of a title
 _KEPT = f"{KEPT_SECONDS / 86_400:.0f} days"
 
@@ -46,11 +48,17 @@ class TrashDialog(QDialog):
         self.empty = QLabel(f"Nothing was deleted in the last {_KEPT}.", self)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._words = QLabel(f"Deleted conversations are kept for {_KEPT}.", self)
-        self.list = QListWidget(self)
+        self.list = QTreeWidget(self)
+        self.list.setHeaderLabels(["Title", "Deleted"])
+        self.list.setHeaderHidden(True)
+        self.list.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.list.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+        self.list.header().setStretchLastSection(False)
+        self.list.setRootIsDecorated(False)
+        self.list.setAllColumnsShowFocus(True)
         self.list.setAccessibleName("Deleted conversations")
         self.list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        self.list.setUniformItemSizes(True)
-        self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.list.setUniformRowHeights(True)
         self.list.itemSelectionChanged.connect(self._on_selection_changed)
         self.list.itemDoubleClicked.connect(self._on_restore_clicked)
         self.restore = QPushButton("Restore", self)
@@ -86,23 +94,26 @@ class TrashDialog(QDialog):
         self._fill()
 
     def _fill(self) -> None:
-        row = max(self.list.currentRow(), 0)
+        row = self.list.currentIndex().row()
         self.list.clear()
+        items: list[QTreeWidgetItem] = []
         for conversation in self._library.trashed():
-            title = clean(conversation.title[:_SHOWN])
-            item = QListWidgetItem(f"{title}\ndeleted {moment_in_words(conversation.deleted_at or 0.0)}", self.list)
-            item.setData(_ID, conversation.id)
-            item.setData(Qt.ItemDataRole.AccessibleTextRole, item.text().replace("\n", ", "))
-        count = self.list.count()
-        self.list.setCurrentRow(min(row, count - 1))
-        self._words.setVisible(count > 0)
-        self.list.setVisible(count > 0)
-        self.empty.setVisible(count == 0)
-        (self.list if count else self.close_button).setFocus()
+            title, when = clean(conversation.title[:_SHOWN]), moment_in_words(conversation.deleted_at or 0.0)
+            item = QTreeWidgetItem(self.list, [title, when])
+            items.append(item)
+            item.setSizeHint(0, QSize(0, _ROW))
+            item.setData(0, _ID, conversation.id)
+            item.setData(0, Qt.ItemDataRole.AccessibleTextRole, f"{title}, deleted {when}")
+        if items:
+            self.list.setCurrentItem(items[max(0, min(row, len(items) - 1))])
+        self._words.setVisible(bool(items))
+        self.list.setVisible(bool(items))
+        self.empty.setVisible(not items)
+        (self.list if items else self.close_button).setFocus()
         self._on_selection_changed()
 
     def _selected(self) -> list[int]:
-        return [int(item.data(_ID)) for item in self.list.selectedItems()]
+        return [int(item.data(0, _ID)) for item in self.list.selectedItems()]
 
     @Slot()
     def _on_selection_changed(self) -> None:
@@ -120,8 +131,7 @@ class TrashDialog(QDialog):
         selected = self.list.selectedItems()
         if not selected:
             return
-        title = selected[0].text().split("\n")[0]
-        what = f"“{title}”" if len(selected) == 1 else counted(len(selected), "conversation")
+        what = f"“{selected[0].text(0)}”" if len(selected) == 1 else counted(len(selected), "conversation")
         question = QMessageBox(self)
         question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         question.setWindowTitle("Delete for good")
