@@ -23,6 +23,7 @@ import qasync
 from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QApplication
 
+from desktop.domain.counting import counted
 from desktop.domain.errors import Action, FailureCode, TurbodeskError, failure
 from desktop.engine.base import Engine
 from desktop.engine.process_engine import ProcessEngine
@@ -299,7 +300,9 @@ class App(QObject):
 
     @Slot(int, int)
     def _on_imported(self, conversations: int, messages: int) -> None:
-        self.window.chat_page.panel.say(f"Imported {conversations:,} conversations, {messages:,} messages")
+        self.window.chat_page.panel.say(
+            f"Imported {counted(conversations, 'conversation')}, {counted(messages, 'message')}"
+        )
 
     @Slot()
     def _on_saved_again(self) -> None:

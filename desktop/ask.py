@@ -10,6 +10,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Slot
 
 from desktop.domain.conversation import Message, MessageState
+from desktop.domain.counting import counted
 from desktop.domain.errors import Failure
 from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
@@ -40,7 +41,7 @@ class Ask(QObject):
             async with asyncio.timeout(seconds):
                 problem = await self._ask(question)
         except TimeoutError:
-            problem = f"There was no complete reply within {seconds:g} seconds. Give it more with --timeout."
+            problem = f"There was no complete reply within {seconds:g} s. Give it more with --timeout."
         await asyncio.sleep(PAINT_SECONDS)
         if screenshot is not None and not self._save_picture(screenshot):
             problem = (
@@ -62,7 +63,7 @@ class Ask(QObject):
         if reply.stats is not None:
             stats = reply.stats
             print(
-                f"[{stats.completion_tokens} tokens, {stats.tokens_per_second:.0f} tokens/s, "
+                f"[{counted(stats.completion_tokens, 'token')}, {stats.tokens_per_second:.0f} tokens/s, "
                 f"first token after {stats.time_to_first_token:.2f} s]",
                 file=sys.stderr,
             )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from desktop.domain.counting import counted
 from desktop.domain.errors import FailureCode, error
 
 
@@ -57,7 +58,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
             if len(set(self.devices)) != len(self.devices) or any(device < 0 for device in self.devices):
                 found.append("each card may be named once, by its number")
             if len(self.devices) != self.tp:
-                found.append(f"{self.tp} cards are needed, {len(self.devices)} are named")
+                found.append(f"{counted(self.tp, 'card')} must be named, not {len(self.devices)}")
         if self.session_len is not None and self.session_len < 1:
             found.append("the session length must be at least 1 token")
         if not 1 <= self.max_batch_size <= 1024:

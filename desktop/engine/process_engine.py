@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from desktop.domain.counting import counted
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
 from desktop.domain.generation import (
@@ -225,7 +226,7 @@ class ProcessEngine:
         second = int(time.monotonic())
         if second != self._log_second:
             if (left_out := self._log_count - LOG_LINES_A_SECOND) > 0:
-                self._on_log(f"… {left_out} lines left out")
+                self._on_log(f"… {counted(left_out, 'line')} left out")
             self._log_second, self._log_count = second, 0
         self._log_count += 1
         if self._log_count <= LOG_LINES_A_SECOND:

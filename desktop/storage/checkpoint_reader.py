@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from desktop.domain.checkpoint import Checkpoint, CheckpointConfig, parameter_count, parse_config
+from desktop.domain.counting import counted
 from desktop.domain.errors import FailureCode, TurbodeskError, error
 from desktop.storage.safetensors_header import read_header
 
@@ -166,7 +167,7 @@ def _indexed_files(path: Path, files: set[str]) -> Mapping[str, set[str] | None]
                 reason=f"{file[:_NAME_LENGTH]!r} is not the name of a weights file",
             )
     if missing := sorted(tensors_of.keys() - files):
-        more = f" and {len(missing) - 1} more files are" if len(missing) > 1 else " is"
+        more = f" and {counted(len(missing) - 1, 'more file')} are" if len(missing) > 1 else " is"
         raise error(FailureCode.WEIGHTS_MISSING, reason=f"{missing[0][:_NAME_LENGTH]}{more} not there")
     return dict(sorted(tensors_of.items()))
 

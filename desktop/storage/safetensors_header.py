@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from desktop.domain.counting import counted
 from desktop.domain.errors import FailureCode, TurbodeskError, error
 
 _HEADER_LIMIT = 100_000_000  # bytes, the format's own limit
@@ -63,7 +64,7 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
         if length > _HEADER_LIMIT:
             raise _broken(path, "it does not begin like a safetensors file")
         if data_size < 0:
-            raise _broken(path, f"it is cut off, {-data_size} bytes of its header are missing")
+            raise _broken(path, f"it is cut off, its header lacks {counted(-data_size, 'byte')}")
         content = file.read(length)
     try:
         header = msgspec.json.decode(content)
@@ -79,9 +80,9 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
             raise _broken(path, f"the place of {name} overlaps another or leaves a gap")
         end += size
     if end > data_size:
-        raise _broken(path, f"it is cut off, {end - data_size} bytes are missing")
+        raise _broken(path, f"it is cut off, it lacks {counted(end - data_size, 'byte')}")
     if end < data_size:
-        raise _broken(path, f"it has {data_size - end} bytes too many")
+        raise _broken(path, f"it has {counted(data_size - end, 'byte')} too many")
     return tensors
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from desktop.domain.conversation import Conversation, Message, MessageState, branch
+from desktop.domain.counting import counted
 
 _STATES = {
     MessageState.STREAMING: "not finished",
@@ -38,7 +39,7 @@ def _message(message: Message) -> str:
     for attachment in message.attachments:
         size = f"{attachment.width} × {attachment.height} pixels" if attachment.kind == "image" else "text"
         name = " ".join(attachment.name.split()).replace("`", "'")
-        parts.append(f"Attached: `{name}` ({size}, {attachment.size:,} bytes)\n")
+        parts.append(f"Attached: `{name}` ({size}, {counted(attachment.size, 'byte')})\n")
     for call in message.tool_calls:
         name = " ".join(call.name.split()).replace("`", "'")
         parts.append(f"**Calls** `{name}`\n\n{_fence(_pretty(call.arguments), 'json')}")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow, localcontext
 from typing import Any
 
+from desktop.domain.counting import counted
 from desktop.domain.generation import ToolSpec
 from desktop.tools.tool import Tool, ToolContext, ToolError
 
@@ -169,7 +170,7 @@ class _Parser:
         self._expect(")")
         least, most, function = _FUNCTIONS[name]
         if not least <= len(arguments) <= most:
-            raise ToolError(f"The function {name} cannot take {len(arguments)} arguments.")
+            raise ToolError(f"The function {name} cannot take {counted(len(arguments), 'argument')}.")
         return _bounded(function(arguments))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import QPointF, QSize, Qt
+from PySide6.QtCore import QPointF, QSize, Qt, Slot
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QValidator, QWheelEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QDoubleSpinBox, QLabel, QSpinBox, QWidget
 
@@ -70,11 +70,23 @@ class NumberBox(QSpinBox):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._things = ""
         self.lineEdit().setTextMargins(SPACE[1], 0, 0, 0)
+        self.valueChanged.connect(self._on_value_changed)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         _scroll_past(self, event, super().wheelEvent)
+
+
+    def setSuffix(self, things: str) -> None:
+        """things: what is counted, in the plural; of one of them only one is said."""
+        self._things = things
+        self._on_value_changed(self.value())
+
+    @Slot(int)
+    def _on_value_changed(self, value: int) -> None:
+        super().setSuffix(self._things.removesuffix("s") if value == 1 else self._things)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)

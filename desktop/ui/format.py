@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from desktop.domain.counting import counted
+
 GIB = 2**30
 _UNITS = ((GIB, "GB", 1), (2**20, "MB", 0), (2**10, "kB", 0))
 
@@ -16,12 +18,7 @@ def format_bytes(count: int) -> str:
         # A little below a unit rounds up to it: 1023.9 MB is 1.0 GB, not 1024 MB.
         if count >= size * (1 - 0.5 / 1024):
             return f"{count / size:.{digits}f} {unit}"
-    return f"{count} bytes"
-
-
-def counted(count: int, thing: str) -> str:
-    """'1 token', '1,234 tokens'. thing: one of them, with a regular plural."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+    return counted(count, "byte")
 
 
 def gigabytes(count: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from desktop.domain.conversation import Message, MessageState
+from desktop.domain.counting import counted
 from desktop.domain.engine_config import Backend
 from desktop.domain.errors import Action
 from desktop.domain.generation import FinishReason
@@ -60,7 +61,7 @@ def engine_explanation(status: EngineStatus, demo_path: str = "") -> str:
     if status.checkpoint is not None and status.checkpoint.label:
         lines.append(status.checkpoint.label)
     if status.info is not None:
-        lines.append(f"{status.info.context_length:,} tokens of context")
+        lines.append(f"{counted(status.info.context_length, 'token')} of context")
     if status.path:
         lines.append(status.path)
     if status.failure is not None:
@@ -77,8 +78,7 @@ def reply_line(message: Message) -> str:
         parts.append("cut off at the token limit")
     if message.stats is not None:
         count = message.stats.completion_tokens
-        nothing = "the model wrote nothing"
-        parts.append(nothing if count == 0 else "1 token" if count == 1 else f"{count:,} tokens")
+        parts.append(counted(count, "token") if count else "the model wrote nothing")
         if message.stats.tokens_per_second:
             parts.append(speed(message.stats.tokens_per_second))
         if message.stats.time_to_first_token:

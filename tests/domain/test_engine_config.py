@@ -44,7 +44,7 @@ def test_what_can_work(fields: dict[str, Any]) -> None:
         ({"tp": -4}, "tensor parallelism"),
         ({"tp": 2, "devices": (0, 0)}, "named once"),
         ({"devices": (-1,)}, "by its number"),
-        ({"tp": 2, "devices": (0,)}, "2 cards are needed, 1 are named"),
+        ({"tp": 2, "devices": (0,)}, "2 cards must be named, not 1"),
         ({"session_len": 0}, "session length"),
         ({"max_batch_size": 0}, "batch size"),
         ({"max_batch_size": 1025}, "batch size"),

@@ -288,8 +288,8 @@ def entry(start: object, end: object, dtype: object = "F32", shape: object = (1,
         (with_header({"a": entry(0, 4), "b": entry(0, 4)}, bytes(4)), "overlaps"),
         (with_header({"a": entry(0, 4), "b": entry(2, 6)}, bytes(8)), "overlaps"),
         (with_header({"a": entry(4, 8)}, bytes(8)), "gap"),
-        (with_header({"a": entry(0, 4)}, bytes(3)), "1 bytes are missing"),
-        (with_header({"a": entry(0, 4)}, bytes(5)), "1 bytes too many"),
+        (with_header({"a": entry(0, 4)}, bytes(3)), "it lacks 1 byte"),
+        (with_header({"a": entry(0, 4)}, bytes(5)), "1 byte too many"),
     ],
 )
 def test_broken_weights(folder: Path, content: bytes, reason: str) -> None:

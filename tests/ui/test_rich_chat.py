@@ -437,7 +437,7 @@ def test_two_settings_side_by_side(desk: Desk) -> None:
     desk.bot.keyClicks(page.edit, "Go")
     desk.bot.keyClick(page.edit, "\r")
     desk.until(lambda: not page.comparison.is_running)
-    assert "after <b>8</b> characters" in page._words.text()
+    assert "after <b>8 characters</b>" in page._words.text()
     assert "three" in page._words.text()
     for column in page.columns:
         assert len(column.view._views) == 2

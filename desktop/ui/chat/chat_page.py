@@ -9,6 +9,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QStackedWidget, QVBoxLayout, QWidget
 
 from desktop.domain.conversation import ChatSettings, Conversation, Message, MessageState
+from desktop.domain.counting import counted
 from desktop.domain.errors import Action
 from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
@@ -401,7 +402,7 @@ class ChatPage(QWidget):
         if last is None or last.state is not MessageState.STREAMING or not self.view.isVisible():
             return
         tokens, rate = self._meter.reply(last.id)
-        words = f"{tokens:,} tokens · {speed(rate)}" if tokens else "generating"
+        words = f"{counted(tokens, 'token')} · {speed(rate)}" if tokens else "generating"
         if not self._host.is_ready:
             words = "waiting for the model"
         self.view.set_progress(last.id, words)

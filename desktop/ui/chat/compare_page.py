@@ -9,6 +9,7 @@ from PySide6.QtCore import QSize, Qt, Signal, Slot
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from desktop.domain.conversation import ChatSettings, Message
+from desktop.domain.counting import counted
 from desktop.domain.engine_config import EngineConfig
 from desktop.services.chats import Chats
 from desktop.services.comparison import Comparison, Side, with_kv_precision
@@ -230,7 +231,7 @@ class ComparePage(QWidget):
             common = self.comparison.text(0)[max(point - _AROUND, 0) : point]
             after = [self._words_from(side, point) for side in (0, 1)]
             self._words.setText(
-                f"The replies part after <b>{point:,}</b> characters: …{_escaped(common)} "
+                f"The replies part after <b>{counted(point, 'character')}</b>: …{_escaped(common)} "
                 f"<b>▸ A:</b> {after[0]} <b>▸ B:</b> {after[1]}"
             )
             for side, column in enumerate(self.columns):

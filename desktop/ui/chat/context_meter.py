@@ -6,6 +6,7 @@ from PySide6.QtCore import QRectF, QSize
 from PySide6.QtGui import QColor, QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QWidget
 
+from desktop.domain.counting import counted
 from desktop.ui.theme import SPACE, TYPE, current_palette, font_of
 
 _NEARLY_FULL = 0.85
@@ -39,12 +40,13 @@ class ContextMeter(QWidget):
         total = used + running
         self._label.setText(f"{total:,} / {limit:,}")
         left = max(limit - total, 0)
-        words = f"Context: {total:,} of {limit:,} tokens."
+        words = f"Context: {total:,} of {counted(limit, 'token')}."
         if total >= limit:
             words += " It is full: a message will be refused. Begin a new chat, or shorten a message by editing it."
         elif total >= _NEARLY_FULL * limit:
             words += (
-                f" A reply longer than {left:,} tokens will be cut off there. A new chat begins with an empty context."
+                f" A reply longer than {counted(left, 'token')} will be cut off there."
+                " A new chat begins with an empty context."
             )
         self._bar.show_share(used / limit, running / limit, warn=total >= _NEARLY_FULL * limit)
         self.setToolTip(f"<qt>{words}</qt>")

@@ -18,6 +18,7 @@ from PySide6.QtCore import (
 )
 
 from desktop.domain.conversation import Conversation
+from desktop.domain.counting import counted
 from desktop.services.chats import Chats
 from desktop.ui.chat.reply_meter import ReplyMeter
 from desktop.ui.chat.text_hygiene import clean
@@ -155,7 +156,7 @@ class ConversationListModel(QAbstractListModel):
             return ""
         if row.kind is Kind.FOLDER:
             count = self._counts.get(row.id, 0)
-            return f"{count:,} conversation" + ("" if count == 1 else "s")
+            return counted(count, "conversation")
         if self._chats.is_waiting(row.id):
             return "waiting for the model"
         if row.id in self._generating:

@@ -9,6 +9,7 @@ from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QWidget
 
 from desktop.domain.conversation import Attachment
+from desktop.domain.counting import counted
 from desktop.domain.errors import Failure
 from desktop.domain.generation import ChatMessage, GenerationRequest
 from desktop.services.attachment_reader import AttachmentReader
@@ -127,7 +128,8 @@ class DraftFiles(QObject):
                 message = ChatMessage("user", text)
                 self._host.count_tokens(GenerationRequest(request_id=f"file.{number}", messages=(message,)))
             else:
-                self._composer.bar.show_cost(number, f"about {len(text) // _CHARACTERS_A_TOKEN:,} tokens")
+                about = counted(len(text) // _CHARACTERS_A_TOKEN, "token")
+                self._composer.bar.show_cost(number, f"about {about}")
 
     def _find(self, number: int) -> _File | None:
         """The file that this answer of the reader is for, wherever its draft is."""
@@ -175,5 +177,5 @@ class DraftFiles(QObject):
         kind, _, number = request_id.partition(".")
         if kind == "file" and (file := self._find(int(number))) is not None:
             file.tokens = count
-            self._composer.bar.show_cost(int(number), f"{count:,} tokens")
+            self._composer.bar.show_cost(int(number), counted(count, "token"))
             self._on_bar_changed()

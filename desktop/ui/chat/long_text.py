@@ -5,6 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Slot
 from PySide6.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
+from desktop.domain.counting import counted
 from desktop.ui.chat.plain_text_view import PlainTextView
 from desktop.ui.theme import SPACE
 
@@ -54,7 +55,7 @@ class LongText(QWidget):
     def _show_button(self) -> None:
         rest = len(self._text) - self._shown
         self._button.setVisible(rest > 0)
-        self._button.setText(f"Show more ({rest:,} characters)")
+        self._button.setText(f"Show more ({counted(rest, 'character')})")
         self._button.setAccessibleName(self._button.text())
 
     @Slot()

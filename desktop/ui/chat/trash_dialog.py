@@ -18,17 +18,17 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from desktop.domain.counting import counted
 from desktop.services.library import Library
 from desktop.storage.trash import KEPT_SECONDS
 from desktop.ui.chat.conversation_list_model import moment_in_words
 from desktop.ui.chat.text_hygiene import clean
-from desktop.ui.format import counted
 from desktop.ui.theme import SPACE
 
 _ID = Qt.ItemDataRole.UserRole
 _ROW = 34  # pixels high
 _SHOWN = 200  # characters of a title
-_KEPT = f"{KEPT_SECONDS / 86_400:.0f} days"
+_KEPT = counted(round(KEPT_SECONDS / 86_400), "day")
 
 
 class TrashDialog(QDialog):
