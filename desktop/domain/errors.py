@@ -43,6 +43,7 @@ class FailureCode(StrEnum):
     DATABASE_BUSY = "database_busy"
     ALREADY_OPEN = "already_open"
     SETTINGS_NOT_USED = "settings_not_used"
+    EXPORT_FAILED = "export_failed"
     IMPORT_BROKEN = "import_broken"
     ATTACHMENT_REFUSED = "attachment_refused"
     SCAN_INCOMPLETE = "scan_incomplete"
@@ -232,6 +233,11 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
         _A.NONE,
     ),
     _C.SETTINGS_NOT_USED: ("{reason}", "Look through the settings and set them again.", _A.NONE),
+    _C.EXPORT_FAILED: (
+        "The export to {path} could not be written: {reason}.",
+        "Make room or give yourself write permission there, or export to another folder.",
+        _A.NONE,
+    ),
     _C.IMPORT_BROKEN: ("{file} cannot be imported: {reason}.", "Nothing was changed; choose another file.", _A.NONE),
     _C.ATTACHMENT_REFUSED: ("{file} cannot be attached: {reason}.", "Attach something else.", _A.NONE),
     _C.SCAN_INCOMPLETE: (

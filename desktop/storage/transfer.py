@@ -6,7 +6,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -15,8 +15,7 @@ import msgspec
 from desktop.domain.conversation import Conversation, Folder, Message, MessageState
 from desktop.storage.cancelling import Cancelled, IsCancelled, never
 from desktop.storage.conversations import ConversationStore
-from desktop.storage.errors import storage_errors
-from desktop.storage.refusals import import_broken
+from desktop.storage.refusals import export_failed, import_broken
 from desktop.storage.transfer_lines import (
     FORMAT,
     VERSION,
@@ -60,7 +59,7 @@ def export_markdown(
 
     The file appears when it is whole. Raises TurbodeskError, Cancelled.
     """
-    with _replaced(path) as file, store.batch("DEFERRED"):
+    with store.batch("DEFERRED"), _replaced(path) as file:
         for number, conversation in enumerate(_chosen(store, conversation_ids)):
             _check(cancelled)
             if number:
@@ -79,7 +78,7 @@ def export_json_lines(
 
     Uses little memory, however much there is; the file appears when it is whole. Raises TurbodeskError, Cancelled.
     """
-    with _replaced(path) as file, store.batch("DEFERRED"):
+    with store.batch("DEFERRED"), _replaced(path) as file:
 
         def write(line: HeaderLine | FolderLine | ConversationLine | AttachmentLine | MessageLine | EndLine) -> None:
             file.write(encode_line(line))
@@ -298,13 +297,15 @@ def _check(cancelled: Callable[[], bool]) -> None:
 def _replaced(path: Path) -> Iterator[BinaryIO]:
     """A file to write, which takes the place of `path` when the block ends well, and else leaves nothing."""
     partial = path.with_name(path.name + ".part")
-    with storage_errors(path):
-        try:
-            with partial.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+    try:
+        with partial.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException as problem:
+        with suppress(OSError):
+            partial.unlink()
+        if isinstance(problem, OSError):
+            raise export_failed(path, problem) from problem
+        raise

@@ -235,7 +235,9 @@ def test_an_export_that_fails_leaves_the_old_file(full: ConversationStore, tmp_p
     assert caught.value.failure.code is FailureCode.DATABASE_BROKEN
     with pytest.raises(TurbodeskError) as caught:
         export(full, tmp_path / "no folder" / "x")
-    assert caught.value.failure.code is FailureCode.STORAGE_NOT_WRITABLE
+    assert caught.value.failure.code is FailureCode.EXPORT_FAILED
+    assert "no folder" in caught.value.failure.message
+    assert "--data-dir" not in caught.value.failure.next_step
     assert path.read_text() == "old"
     assert not path.with_name("x.part").exists()
     assert len(full.conversations()) == 2, "the store can go on"
@@ -245,7 +247,8 @@ def test_an_export_to_a_full_disk(store: ConversationStore, small_disk: Path) ->
     new_message(store, new_conversation(store, "x").id, None, "user", "word " * 100_000)
     with pytest.raises(TurbodeskError) as caught:
         export_json_lines(store, small_disk / "x.jsonl")
-    assert caught.value.failure.code is FailureCode.DISK_FULL
+    assert caught.value.failure.code is FailureCode.EXPORT_FAILED
+    assert "No space left" in caught.value.failure.message
     assert list(small_disk.iterdir()) == []
 
 
