@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from desktop.engine.chat_prompt import ReplyFormat
 
 # Characters in a row between two parts of a value: enough to indent ten levels.
 MOST_WHITE_SPACE = 21
-
-
-def read_schema(text: str) -> Any:
-    """The schema as a value. Raises ValueError, with a sentence, for what is no JSON Schema."""
-    import jsonschema  # type: ignore[import-untyped]
-
-    try:
-        schema = json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        raise ValueError(f"the JSON schema is not JSON: {problem}") from problem
-    if not isinstance(schema, dict):
-        raise ValueError("the JSON schema must be a JSON object")
-    try:
-        jsonschema.validators.validator_for(schema).check_schema(schema)
-    except (jsonschema.SchemaError, RecursionError) as problem:
-        words = getattr(problem, "message", "it is nested too deeply")
-        raise ValueError(f"the JSON schema cannot be used: {words}"[:500]) from problem
-    return schema
 
 
 def response_format(schema: Any) -> dict[str, Any]:

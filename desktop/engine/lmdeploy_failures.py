@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from pathlib import Path
 
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
+
+_PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+\.(?:cc|cpp|cu|h):\d+: ")  # what xgrammar's messages begin with
 
 
 def load_failure(problem: Exception) -> Failure:
@@ -46,8 +49,8 @@ def request_failure(problem: Exception) -> Failure:
 
 
 def first_line(problem: BaseException) -> str:
-    """An exception in one line, without the full stop."""
+    """An exception in one line, without the full stop and the places in other people's source code."""
     lines = str(problem).strip().splitlines()
     if not lines or isinstance(problem, KeyError):  # whose text is the key alone
         return f"{type(problem).__name__} {lines[0] if lines else ''}".strip()
-    return lines[0].rstrip(".")
+    return _PLACE.sub("", lines[0]).rstrip(".")

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import FailureCode, error
 from desktop.domain.generation import GenerationRequest
+from desktop.domain.json_schema import read_schema
 from desktop.engine.backend_choice import BackendChoice, choose_backend, inspect_machine
 from desktop.engine.base import EngineInfo
 from desktop.engine.chat_prompt import ONLY_TEXT, ContinuingTemplate, to_lmdeploy, tools_to_lmdeploy
-from desktop.engine.guidance import read_schema, response_format, response_format_after_reasoning
+from desktop.engine.guidance import response_format, response_format_after_reasoning
 from desktop.engine.lmdeploy_config import backend_config, check_architecture, generation_config
 from desktop.engine.parser_choice import ParserChoice, choose_parsers
 from desktop.engine.recommended_sampling import read_recommended

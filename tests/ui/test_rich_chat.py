@@ -292,6 +292,10 @@ def test_a_schema_that_is_none_is_said_and_not_used(desk: Desk) -> None:
     panel.form._schema.setPlainText("{")
     assert panel.form._schema_problem.isVisibleTo(panel)
     assert panel.form.settings.json_schema == ""
+    panel.form._schema.setPlainText('{"type": "objekt"}')
+    assert "'objekt' is none of" in panel.form._schema_problem.text()
+    assert panel.form._schema_problem.isVisibleTo(panel)
+    assert panel.form.settings.json_schema == ""
     panel.form._schema.setPlainText('{"type": "object"}')
     assert not panel.form._schema_problem.isVisibleTo(panel)
     assert panel.form.settings.json_schema == '{"type": "object"}'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,10 +12,12 @@ from PySide6.QtWidgets import QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, 
 
 from desktop.domain.conversation import ChatSettings
 from desktop.domain.generation import SamplingParams, ToolSpec
+from desktop.domain.json_schema import read_schema
 from desktop.ui.controls import ChoiceBox, DecimalBox, NumberBox, TickBox
 from desktop.ui.theme import SPACE, TYPE, font_of
 
 _SETTLE_MILLISECONDS = 400
+_CHECKED = 10_000  # characters of a schema; a longer one would hold up the typing, and the engine checks it too
 _TEXT_HEIGHT = 76
 _READ_FILE = "read_file"
 Control = TypeVar("Control", bound=QWidget)
@@ -319,13 +320,13 @@ class ChatSettingsForm(QWidget):
 
 def _schema_problem(text: str) -> str:
     """Why this is no JSON schema, in a sentence; "" when it is one, or nothing."""
-    if not text:
+    if not text or len(text) > _CHECKED:
         return ""
     try:
-        schema = json.loads(text)
-    except (ValueError, RecursionError) as problem:
-        return f"Not in force yet, since it is no JSON: {problem}."
-    return "" if isinstance(schema, dict) else "Not in force yet: a JSON schema is an object, in braces."
+        read_schema(text)
+    except ValueError as problem:
+        return f"Not in force yet: {problem}."
+    return ""
 
 
 def _tip(words: str) -> str:
