@@ -105,12 +105,17 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FinishReason(StrEnum):
-    """Why a reply ended; LMDeploy's words."""
+    """Why a reply ended; LMDeploy's words, but for CUT_JSON.
+
+    CUT_JSON: LENGTH, in the middle of a reply that had to obey a JSON Schema and so is no JSON. Nothing goes on from
+    there: another request would begin another JSON value.
+    """
 
     STOP = "stop"
     LENGTH = "length"
     ABORT = "abort"
     TOOL_CALLS = "tool_calls"
+    CUT_JSON = "cut_json"
 
 
 class GenerationStats(msgspec.Struct, frozen=True, kw_only=True):

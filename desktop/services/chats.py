@@ -296,7 +296,7 @@ class Chats(QObject):
             reply.message,
             state=state,
             model=reply.message.model or self._model_name(),
-            finish_reason=reason,
+            finish_reason=None if reason is None else reply.end_reason(reason),
             stats=reply.whole_stats(finished.stats if finished else None),
             failure=problem,
         )

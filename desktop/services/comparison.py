@@ -124,7 +124,7 @@ class Comparison(QObject):
         return (
             reply is not None
             and reply.state is MessageState.COMPLETE
-            and reply.finish_reason is not FinishReason.LENGTH
+            and reply.finish_reason not in (FinishReason.LENGTH, FinishReason.CUT_JSON)
         )
 
     def reply_id(self, side: int) -> int | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from desktop.domain.conversation import Message
-from desktop.domain.generation import GenerationRequest, GenerationStats
+from desktop.domain.generation import FinishReason, GenerationRequest, GenerationStats
+from desktop.domain.json_schema import is_json
 
 
 class GrowingText:
@@ -54,6 +55,12 @@ class RunningReply:
     def conversation_id(self) -> int:
         """Where the message belongs."""
         return self._message.conversation_id
+
+    def end_reason(self, reason: FinishReason) -> FinishReason:
+        """Why the reply ended. reason: what the engine says, which does not look at the text."""
+        if reason is FinishReason.LENGTH and self.request.json_schema and not is_json(self.content.text):
+            return FinishReason.CUT_JSON
+        return reason
 
     def whole_stats(self, piece: GenerationStats | None) -> GenerationStats | None:
         """The reply's statistics. piece: what was measured since it began or went on.

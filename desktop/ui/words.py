@@ -76,6 +76,8 @@ def reply_line(message: Message) -> str:
         parts.append("stopped")
     elif message.finish_reason is FinishReason.LENGTH:
         parts.append("cut off at the token limit")
+    elif message.finish_reason is FinishReason.CUT_JSON:
+        parts.append("cut off at the token limit, not valid JSON")
     if message.stats is not None:
         count = message.stats.completion_tokens
         parts.append(counted(count, "token") if count else "the model wrote nothing")

@@ -8,7 +8,7 @@ import pytest
 
 from desktop.domain.conversation import ChatSettings, Conversation, MessageState
 from desktop.domain.errors import FailureCode
-from desktop.domain.generation import FinishReason, GenerationFinished
+from desktop.domain.generation import FinishReason, GenerationFinished, SamplingParams
 from desktop.services.engine_status import EngineState
 from desktop.storage.conversations import ConversationStore
 from tests.services.conftest import DEMO, Desk, words
@@ -92,6 +92,34 @@ def test_going_on_counts_the_whole_reply(desk: Desk) -> None:
     assert first is not None
     assert whole == first.then(measured[0].stats)
     assert desk.saved(conversation)[-1].stats == whole
+
+
+@pytest.mark.parametrize(
+    ("schema", "most", "reason"),
+    [
+        ('{"type": "object"}', 2, FinishReason.CUT_JSON),
+        ('{"type": "object"}', None, FinishReason.STOP),
+        ("", 2, FinishReason.LENGTH),
+    ],
+)
+def test_json_that_was_cut_off_is_known_as_such(
+    desk: Desk, schema: str, most: int | None, reason: FinishReason
+) -> None:
+    desk.load(reply='{"a": 1, "b": 2}')
+    settings = ChatSettings(json_schema=schema, params=SamplingParams(max_new_tokens=most))
+    conversation = desk.chats.send(None, "go", settings=settings)
+    desk.until(lambda: bool(desk.ends))
+    reply = desk.chats.messages(conversation)[-1]
+    assert (reply.finish_reason, reply.state) == (reason, MessageState.COMPLETE)
+    assert desk.saved(conversation)[-1] == reply
+
+
+def test_json_that_is_whole_at_the_limit_is_whole(desk: Desk) -> None:
+    desk.load(reply="7 8 9")
+    settings = ChatSettings(json_schema='{"type": "integer"}', params=SamplingParams(max_new_tokens=1))
+    conversation = desk.chats.send(None, "go", settings=settings)
+    desk.until(lambda: bool(desk.ends))
+    assert desk.chats.messages(conversation)[-1].finish_reason is FinishReason.LENGTH
 
 
 def test_text_is_on_disk_while_it_streams(desk: Desk) -> None:
