@@ -1,4 +1,4 @@
-"""Conversations out to a file and in from one: Markdown to read, JSON Lines without loss, lists in OpenAI's style."""
+"""Conversations out to a file and in from one: Markdown to read, JSON Lines without loss, and what others write."""
 
 from __future__ import annotations
 
@@ -126,7 +126,9 @@ def import_file(
     room: Counts | None = None,
     cancelled: IsCancelled = never,
 ) -> Counts:
-    """Add what is in the file: an export in JSON Lines, or messages in OpenAI's style. Returns what was added.
+    """Add what is in the file: an export in JSON Lines, messages in OpenAI's style, or what ChatGPT exports.
+
+    Returns what was added.
 
     It gets new ids: from `first` on, as many as `room` at most (what inspect_import said); without them, the free ones
     of the database. A folder is not made again when there was one of its name. The other writers of the database wait

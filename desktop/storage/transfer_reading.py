@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from desktop.storage.errors import storage_errors
 from desktop.storage.refusals import import_broken
+from desktop.storage.transfer_chatgpt import chatgpt_lines, is_chatgpt
 from desktop.storage.transfer_lines import (
     FORMAT,
     LONGEST_LINE,
@@ -103,7 +104,9 @@ def _document(file: BinaryIO) -> Iterator[ReadLine]:
     if len(text) > LONGEST_LINE:
         raise NotJson(f"it is longer than {LONGEST_LINE >> 20} MB")
     value = read_json(text)
-    if isinstance(value, list) and any(isinstance(entry, dict) and "messages" in entry for entry in value):
+    if isinstance(value, list) and any(
+        isinstance(entry, dict) and entry.keys() & {"messages", "mapping"} for entry in value
+    ):
         for entry in value:
             yield from _conversations(1, entry)
     else:
@@ -112,7 +115,7 @@ def _document(file: BinaryIO) -> Iterator[ReadLine]:
 
 def _conversations(number: int, value: Any) -> Iterator[ReadLine]:
     try:
-        for line in conversation_lines(value):
+        for line in chatgpt_lines(value) if is_chatgpt(value) else conversation_lines(value):
             yield ReadLine(number, line)
     except ValueError as problem:
         raise NotJson(str(problem), number) from problem
