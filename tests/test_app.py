@@ -124,7 +124,7 @@ def test_ask_leaves_by_itself_with_a_picture(
     [
         (Script(load_error="the script says so"), "The model could not be loaded: the script says so."),
         (Script(fail_after=2), "The reply failed: the script says so."),
-        (Script(tokens=100_000, tokens_per_second=10), "no complete reply within 2 seconds"),
+        (Script(tokens=100_000, tokens_per_second=10), "no complete reply within 2 s"),
     ],
 )
 def test_ask_says_what_went_wrong(
