@@ -78,7 +78,6 @@ class NumberBox(QSpinBox):
     def wheelEvent(self, event: QWheelEvent) -> None:
         _scroll_past(self, event, super().wheelEvent)
 
-
     def setSuffix(self, things: str) -> None:
         """things: what is counted, in the plural; of one of them only one is said."""
         self._things = things
