@@ -43,7 +43,7 @@ class ModelMenu(QMenu):
         if self._recent:
             self.addSection("Recent")
             for path in self._recent:
-                self.addAction(path, partial(self.load_requested.emit, path))
+                self.addAction(path.replace("&", "&&"), partial(self.load_requested.emit, path))
         self.addSeparator()
         self.addActions(self._below)
 

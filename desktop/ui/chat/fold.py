@@ -39,7 +39,7 @@ class Fold(QWidget):
 
     def set_line(self, words: str) -> None:
         """What stands on the line."""
-        self._line.setText(words)
+        self._line.setText(words.replace("&", "&&"))  # a single one would mark a letter for the keyboard
         self._line.setAccessibleName(words)
 
     def set_open(self, is_open: bool) -> None:
