@@ -7,8 +7,14 @@ pixels, or {"id"} for what it cannot read. Ends with its input.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any
+
+# Line breaks before the first and after the last line. At the start, one right before a letter is kept: most likely it
+# is a command written with two backslashes, and its letters alone would be another formula.
+_BREAKS_AT_START = re.compile(r"(?:\\\\\s+)+")
+_BREAKS_AT_END = re.compile(r"(?<!\\)(?:\\\\\s*)+$")
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -19,7 +25,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     ziamath.config.svg2 = False  # type: ignore[attr-defined]
     try:
         formula = ziamath.Latex(  # type: ignore[attr-defined]
-            request["tex"], size=request["size"], inline=not request["display"], margin=0
+            without_outer_breaks(request["tex"]), size=request["size"], inline=not request["display"], margin=0
         )
         svg = formula.svg()
         width, height = formula.getsize()
@@ -27,6 +33,12 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     except Exception:
         return {"id": request["id"]}
     return {"id": request["id"], "svg": svg, "width": width, "ascent": height - below, "descent": below}
+
+
+def without_outer_breaks(tex: str) -> str:
+    """TeX without line breaks that no line comes before or after: ziamath gives an empty line no size."""
+    start = _BREAKS_AT_START.match(tex)
+    return _BREAKS_AT_END.sub("", tex[start.end() :] if start else tex)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import OrderedDict, deque
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from PySide6.QtGui import QPainter, QPixmap
 
 _LENGTH_LIMIT = 600  # characters of TeX: the time to set them grows with the square of their number
 _SVG_LIMIT = 400_000  # characters
-_PICTURE_LIMIT = 4_000_000  # pixels
+_SIDE_LIMIT = 8_000  # pixels of a formula's width and height
+_AREA_LIMIT = 1_000_000
+_PICTURE_LIMIT = 4_000_000  # pixels of the screen
 _REMEMBERED = 2_000
 _PIXMAPS = 400
 _AHEAD = 8  # requests in the child's hands; the rest waits here, where it can be dropped
@@ -70,14 +73,21 @@ class Formulas(QObject):
         return None
 
     def pixmap(self, tex: str, display: bool, size: float, colour: str, ratio: float) -> QPixmap | None:
-        """The formula as a picture in this colour ("#rrggbb") for a screen of this device pixel ratio."""
+        """The formula as a picture in this colour ("#rrggbb") for a screen of this device pixel ratio.
+
+        None also for what Qt cannot draw: get() then has it no more.
+        """
         formula = self.get(tex, display, size)
         if formula is None:
             return None
         key = ((tex, display, round(size, 1)), colour, ratio)
         pixmap = self._pixmaps.get(key)
         if pixmap is None:
-            pixmap = self._pixmaps[key] = _paint(formula, colour, ratio)
+            pixmap = _paint(formula, colour, ratio)
+            if pixmap is None:
+                self._known[key[0]] = None
+                return None
+            self._pixmaps[key] = pixmap
             if len(self._pixmaps) > _PIXMAPS:
                 self._pixmaps.popitem(last=False)
         return pixmap
@@ -137,11 +147,7 @@ class Formulas(QObject):
             if not self._asked:
                 continue
             self._failed_starts = 0
-            answer = json.loads(line)
-            formula = None
-            if 0 < len(answer.get("svg", "")) <= _SVG_LIMIT:
-                formula = Formula(answer["svg"], answer["width"], answer["ascent"], answer["descent"])
-            self._learn(self._asked.popleft(), formula)
+            self._learn(self._asked.popleft(), _formula_in(line))
             self._patience.start()
         if self._waiting:
             self._send()
@@ -198,16 +204,41 @@ def _forget() -> None:
     _formulas = None
 
 
-def _paint(formula: Formula, colour: str, ratio: float) -> QPixmap:
+def _formula_in(line: bytes) -> Formula | None:
+    """What the child answered; None for anything that cannot be drawn.
+
+    ziamath gives a row without content a height of -9999.
+    """
+    try:
+        answer = json.loads(line)
+        svg, *sizes = (answer[name] for name in ("svg", "width", "ascent", "descent"))
+        width, ascent, descent = map(float, sizes)
+    except (ValueError, TypeError, KeyError):
+        return None
+    height = ascent + descent
+    drawable = (
+        isinstance(svg, str)
+        and len(svg) <= _SVG_LIMIT
+        and all(map(math.isfinite, (width, ascent, descent)))
+        and max(abs(ascent), abs(descent)) <= _SIDE_LIMIT
+        and 0 < width <= _SIDE_LIMIT
+        and 0 < height <= _SIDE_LIMIT
+        and width * height <= _AREA_LIMIT
+    )
+    return Formula(svg, width, ascent, descent) if drawable else None
+
+
+def _paint(formula: Formula, colour: str, ratio: float) -> QPixmap | None:
     from PySide6.QtSvg import QSvgRenderer
 
+    renderer = QSvgRenderer(QByteArray(formula.svg.replace('fill="black"', f'fill="{colour}"').encode()))
+    if not renderer.isValid():
+        return None
     width, height = formula.width + 2, formula.ascent + formula.descent + 2
     ratio = min(ratio, (_PICTURE_LIMIT / (width * height)) ** 0.5)
     pixmap = QPixmap(max(1, round(width * ratio)), max(1, round(height * ratio)))
     pixmap.setDevicePixelRatio(ratio)
     pixmap.fill(Qt.GlobalColor.transparent)
-    svg = formula.svg.replace('fill="black"', f'fill="{colour}"')
-    renderer = QSvgRenderer(QByteArray(svg.encode()))
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     renderer.render(painter, QRectF(1, 1, formula.width, formula.ascent + formula.descent))

@@ -102,18 +102,17 @@ class RichText:
         style = self.style
         size = style.formula_size * (HEADING_SIZES[heading] or 1.0)
         colour = style.colours.accent if run.href else style.colours.text
+        # Finer than the screen: a line of text does not stand on whole pixels, and the picture is moved there.
+        picture = formulas().pixmap(run.formula, False, size, colour, style.ratio * 2)
         formula = formulas().get(run.formula, False, size)
         form = QTextImageFormat()
         name = f"formula:{self._pictures}"
         self._pictures += 1
         form.setName(name)
-        picture: QPixmap | None
-        if formula is None:
+        if picture is None or formula is None:
             self.has_missing |= formulas().is_coming(run.formula, False, size)
             picture, width, height, descent = _source_picture(run.text, style)
         else:
-            # Finer than the screen: a line of text does not stand on whole pixels, and the picture is moved there.
-            picture = formulas().pixmap(run.formula, False, size, colour, style.ratio * 2)
             width, height, descent = formula.width + 2, formula.ascent + formula.descent + 2, formula.descent + 1
         # Qt puts an AlignMiddle object half its height and a quarter of the x-height above the base line.
         half_x = style.metrics.xHeight() / 2
@@ -155,15 +154,14 @@ def paint_context(style: Style, document: QTextDocument, selected: tuple[int, in
     return context
 
 
-def _padded(picture: QPixmap | None, width: float, total: float, top: float, ratio: float) -> QPixmap:
+def _padded(picture: QPixmap, width: float, total: float, top: float, ratio: float) -> QPixmap:
     """The picture in one of this height, top pixels from its upper edge."""
     whole = QPixmap(max(1, math.ceil(width * ratio)), max(1, math.ceil(total * ratio)))
     whole.setDevicePixelRatio(ratio)
     whole.fill(Qt.GlobalColor.transparent)
-    if picture is not None:
-        painter = QPainter(whole)
-        painter.drawPixmap(QPointF(0, top), picture)
-        painter.end()
+    painter = QPainter(whole)
+    painter.drawPixmap(QPointF(0, top), picture)
+    painter.end()
     return whole
 
 

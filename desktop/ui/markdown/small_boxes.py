@@ -48,8 +48,8 @@ class FormulaBox(Box):
 
     def lay_out(self, width: float) -> None:
         self.width = width
-        formula = formulas().get(self.piece.source, True, self._size)
-        if formula is None:
+        pixmap, formula = self._pixmap(), formulas().get(self.piece.source, True, self._size)
+        if pixmap is None or formula is None:
             rows = min(40, self.piece.source.count("\n") + 1)
             self.height = math.ceil(rows * self.style.code_metrics.lineSpacing()) + 2.0 * SPACE[1]
         else:
@@ -57,10 +57,7 @@ class FormulaBox(Box):
             self.height = math.ceil((formula.ascent + formula.descent + 2) * scale) + 2.0 * SPACE[1]
 
     def paint(self, painter: QPainter, clip: QRectF, selected: Span | None) -> None:
-        style = self.style
-        pixmap = None
-        if not self.has_missing:
-            pixmap = formulas().pixmap(self.piece.source, True, self._size, style.colours.text, style.ratio)
+        style, pixmap = self.style, None if self.has_missing else self._pixmap()
         area = QRectF(0, 0, self.width, self.height)
         if pixmap is None:
             painter.setPen(QColor(style.colours.dim))
@@ -79,6 +76,9 @@ class FormulaBox(Box):
             painter.drawPixmap(target, pixmap, QRectF(pixmap.rect()))
         if selected:
             _tint(painter, area, style)
+
+    def _pixmap(self) -> QPixmap | None:
+        return formulas().pixmap(self.piece.source, True, self._size, self.style.colours.text, self.style.ratio)
 
 
 class ImageBox(Box):
