@@ -8,14 +8,16 @@ import math
 from functools import lru_cache
 
 from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QImage, QImageReader, QPainter, QPen, QPixmap
+from PySide6.QtGui import QColor, QImage, QImageReader, QPainter, QPen, QPixmap, QTextLayout, QTextOption
 
 from desktop.ui.markdown.box import Box, Span
 from desktop.ui.markdown.formulas import formulas
 from desktop.ui.markdown.pieces import FormulaPiece, ImagePiece, RulePiece
 from desktop.ui.markdown.style import Style
+from desktop.ui.markdown.text import for_document
 from desktop.ui.theme import RADIUS, SPACE
 
+_SOURCE_LIMIT = 5_000  # characters of a formula's source that are shown
 _IMAGE_BYTES = 2_000_000  # of a data: address; and
 _IMAGE_PIXELS = 4_000_000  # what it may unfold to
 
@@ -36,13 +38,14 @@ class RuleBox(Box):
 
 
 class FormulaBox(Box):
-    """Centred, made smaller where it is too wide; its source as code until it is ready."""
+    """Centred, made smaller where it is too wide. Until it is ready, and if it cannot be drawn, its source as code."""
 
     piece: FormulaPiece
 
     def __init__(self, piece: FormulaPiece, style: Style) -> None:
         super().__init__(piece, style)
         self._size = style.formula_size
+        self._source: QTextLayout | None = None
         formulas().get(piece.source, True, self._size)
         self.has_missing = formulas().is_coming(piece.source, True, self._size)
 
@@ -50,24 +53,19 @@ class FormulaBox(Box):
         self.width = width
         pixmap, formula = self._pixmap(), formulas().get(self.piece.source, True, self._size)
         if pixmap is None or formula is None:
-            rows = min(40, self.piece.source.count("\n") + 1)
-            self.height = math.ceil(rows * self.style.code_metrics.lineSpacing()) + 2.0 * SPACE[1]
+            self._source = _source_layout(self.piece.source, self.style, width)
+            height = self._source.boundingRect().height()
         else:
-            scale = min(1.0, width / (formula.width + 2))
-            self.height = math.ceil((formula.ascent + formula.descent + 2) * scale) + 2.0 * SPACE[1]
+            self._source = None
+            height = (formula.ascent + formula.descent + 2) * min(1.0, width / (formula.width + 2))
+        self.height = math.ceil(height) + 2.0 * SPACE[1]
 
     def paint(self, painter: QPainter, clip: QRectF, selected: Span | None) -> None:
-        style, pixmap = self.style, None if self.has_missing else self._pixmap()
-        area = QRectF(0, 0, self.width, self.height)
-        if pixmap is None:
-            painter.setPen(QColor(style.colours.dim))
-            painter.setFont(style.code_font)
-            metrics = style.code_metrics
-            for row, line in enumerate(self.piece.source.split("\n")[:40]):
-                words = metrics.elidedText(line[:1_000], Qt.TextElideMode.ElideRight, self.width)
-                x = max(0.0, (self.width - metrics.horizontalAdvance(words)) / 2)
-                painter.drawText(QPointF(x, SPACE[1] + row * metrics.lineSpacing() + metrics.ascent()), words)
-        else:
+        if self._source is not None:
+            painter.setPen(QColor(self.style.colours.dim))
+            left = max(0.0, (self.width - self._source.maximumWidth()) / 2)
+            self._source.draw(painter, QPointF(left, SPACE[1]))
+        elif (pixmap := self._pixmap()) is not None:
             size = pixmap.deviceIndependentSize()
             scale = min(1.0, self.width / size.width())
             target = QRectF(0, SPACE[1], size.width() * scale, size.height() * scale)
@@ -75,7 +73,7 @@ class FormulaBox(Box):
             painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform, scale < 1)
             painter.drawPixmap(target, pixmap, QRectF(pixmap.rect()))
         if selected:
-            _tint(painter, area, style)
+            _tint(painter, QRectF(0, 0, self.width, self.height), self.style)
 
     def _pixmap(self) -> QPixmap | None:
         return formulas().pixmap(self.piece.source, True, self._size, self.style.colours.text, self.style.ratio)
@@ -132,6 +130,25 @@ class ImageBox(Box):
         painter.drawText(QPointF(x, y), style.metrics.elidedText(words or "Image", elide, room))
         painter.setPen(QColor(style.colours.dim))
         painter.drawText(QPointF(x, y + step), style.metrics.elidedText(address, Qt.TextElideMode.ElideMiddle, room))
+
+
+def _source_layout(source: str, style: Style, width: float) -> QTextLayout:
+    """The source as code, with its own lines, wrapped at this width; of a very long one the beginning."""
+    if len(source) > _SOURCE_LIMIT:
+        source = source[:_SOURCE_LIMIT] + "…"
+    layout = QTextLayout(for_document(source).replace("\n", "\u2028"), style.code_font)
+    option = QTextOption()
+    option.setTextDirection(Qt.LayoutDirection.LeftToRight)
+    option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
+    layout.setTextOption(option)
+    layout.beginLayout()
+    y = 0.0
+    while (line := layout.createLine()).isValid():
+        line.setLineWidth(width)
+        line.setPosition(QPointF(0, y))
+        y += style.code_metrics.lineSpacing()
+    layout.endLayout()
+    return layout
 
 
 @lru_cache(maxsize=8)

@@ -126,3 +126,34 @@ def test_a_child_that_answers_well_is_believed(
     monkeypatch.setattr("sys.executable", child_that_says(json.dumps(GOOD), tmp_path))
     shown(body, qtbot, "$$\nx\n$$")
     assert is_drawn(body, "x", display=True)
+
+
+@pytest.mark.parametrize(
+    "tex",
+    [
+        "a + \\beta_1 " * 100,
+        "{" * 900,
+        "\\sqrt{" * 100 + "x" + "}" * 100,
+        "\n".join(f"x_{{{row}}} = {row} \\\\" for row in range(60)),
+    ],
+    ids=["long", "without a break", "deep", "many lines"],
+)
+def test_a_formula_that_is_not_drawn_shows_all_of_its_source(body: MarkdownBody, qtbot: QtBot, tex: str) -> None:
+    shown(body, qtbot, f"$$\n{tex}\n$$")
+    (box,) = body._layout.entries[0].boxes or ()
+    metrics = body._style.code_metrics
+    rows = sum(max(1, metrics.horizontalAdvance(line) / WIDTH) for line in tex.strip().split("\n"))
+    assert box.height >= int(rows) * metrics.lineSpacing()
+    picture = body.grab().toImage()
+    background = picture.pixelColor(0, 0)
+    last = range(round(box.height - 2 * metrics.lineSpacing()), picture.height())
+    assert any(picture.pixelColor(x, y) != background for x in range(WIDTH) for y in last), "the last row is drawn"
+    assert all(picture.pixelColor(WIDTH - 1, y) == background for y in range(picture.height())), "nothing is cut off"
+
+
+def test_of_the_longest_source_the_beginning_is_shown(body: MarkdownBody, qtbot: QtBot) -> None:
+    shown(body, qtbot, "$$\n" + "a + " * 2_900 + "b\n$$")
+    (box,) = body._layout.entries[0].boxes or ()
+    assert 500 < box.height < 1_500
+    body.select_all()
+    assert body.selected_markdown() == body.text
