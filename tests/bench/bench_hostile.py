@@ -1,4 +1,4 @@
-"""The longest stall of the GUI thread while the window shows what means harm: streamed, opened, and pasted."""
+"""The longest stall of the GUI thread while the window shows what means harm: streamed, opened, scrolled and pasted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ LARGE = {
     "10 MB of words": "some words of a text without an end. " * (SIZE // 37),
     "10 MB of paragraphs": "Some words of a paragraph, **bold** and `code`.\n\n" * (SIZE // 49),
     "10 MB in one line": "x" * SIZE,
+    "10 MB of list items": "- item of a list\n" * (SIZE // 17),
+    "10 MB of code": "```python\n" + "x = 1  # comment\n" * (SIZE // 17) + "```",
+    "10 MB of code in one line": "```\n" + "x" * SIZE + "\n```",
 }
+PLACES = (0.0, 0.5, 0.75, 1.0)  # of the way down, that a reply is scrolled to
 SETTLE_SECONDS = 1.0
 
 
@@ -81,6 +85,9 @@ async def _measure() -> dict[str, float]:
                 app.library.add_message(message)
                 await asyncio.sleep(SETTLE_SECONDS)
                 await watch(f"opened ({role}): {name}", partial(app.window.chat_page.open_conversation, conversation))
+            bar = app.window.chat_page.view.verticalScrollBar()
+            for place in PLACES:
+                await watch(f"scrolled to {place:.0%}: {name}", partial(bar.setValue, round(bar.maximum() * place)))
         await app.shutdown()
     return stalls
 

@@ -1,19 +1,19 @@
 """Code on a soft panel: its language, Copy and Wrap, colours, and a bar to scroll sideways.
 
-Only the rows in sight are laid out, so that the number of lines costs nothing but memory.
+Only the rows in sight are made and laid out, so that the number of lines costs next to nothing.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 
 from PySide6.QtCore import QPointF, QRectF, Qt, QTimer
 from PySide6.QtGui import QColor, QGuiApplication, QPainter, QPen, QTextCharFormat, QTextLayout, QTextOption
 from PySide6.QtWidgets import QWidget
 
 from desktop.ui.markdown.box import Box, Span, word_in
-from desktop.ui.markdown.code_colours import CodeColours
+from desktop.ui.markdown.code_colours import CONTEXT, LINE_LIMIT, CodeColours
+from desktop.ui.markdown.code_rows import TAB, CodeRows, Row
 from desktop.ui.markdown.pieces import CodePiece
 from desktop.ui.markdown.side_scroll import BAR, HeaderButton, SideScroll
 from desktop.ui.markdown.style import Style
@@ -22,11 +22,10 @@ from desktop.ui.theme import RADIUS, SPACE, TYPE
 
 _HEADER = 30.0
 _PAD = float(SPACE[2])
-_ROW_LIMIT = 1_000  # characters; a longer line goes on in the next row
+_ROUGH_LINES = 60  # the last ones of a code that is still written: those have colours
 _CACHED_ROWS = 400
 _SLICE = 0.004  # seconds of reading colours at once
 _COPIED_MS = 1_500
-_TAB = 4
 
 
 class CodeBox(Box):
@@ -45,9 +44,9 @@ class CodeBox(Box):
         self._body: QWidget | None = None
         self._step = math.ceil(style.code_metrics.lineSpacing() * 1.12)
         self._column = style.code_metrics.horizontalAdvance("0")
-        self._cached: dict[int, QTextLayout] = {}
-        self._clear()
-        self._take_lines(piece.code, 0)
+        self._cached: dict[int, QTextLayout] = {}  # by the row's start
+        self._rows = CodeRows(style.code_metrics)
+        self._rows.set_code(piece.code)
 
     @property
     def length(self) -> int:
@@ -63,18 +62,13 @@ class CodeBox(Box):
         )
 
     def update(self, piece: CodePiece) -> None:  # type: ignore[override]
-        """Take the lines that were added."""
-        self.piece = piece
-        last = len(self._lines) - 1
-        start = self._starts[last]
-        del self._lines[last], self._starts[last]
-        while self._rows and self._rows[-1][0] == last:
-            self._rows.pop()
-            self._cached.pop(len(self._rows), None)
-        self.changed_from = _HEADER + len(self._rows) * self._step
-        self._take_lines(piece.code[start:], start)
+        """Take what was added."""
+        old, self.piece = self.piece.code, piece
+        self.changed_from = _HEADER + self._rows.set_code(piece.code) * self._step
+        last = old.rfind("\n") + 1
+        self._cached = {start: layout for start, layout in self._cached.items() if start < last}
         if self._coloured == "rough" and not piece.closed:
-            self._colours.read_roughly(self._lines, last)
+            self._read_roughly(len(piece.code) - last)
         elif piece.closed and self._coloured:
             self._coloured = ""
             self.changed_from = 0.0
@@ -82,8 +76,8 @@ class CodeBox(Box):
 
     def lay_out(self, width: float) -> None:
         if width != self.width and self._wrap:
-            self.width = width
-            self._make_rows()
+            self._rows.wrap(width - 2 * _PAD)
+            self._cached.clear()
         self.width = width
         self._fit()
 
@@ -105,27 +99,30 @@ class CodeBox(Box):
         painter.setClipRect(
             QRectF(1, _HEADER, self.width - 2, self.height - _HEADER - 1), Qt.ClipOperation.IntersectClip
         )
-        first = max(0, int((clip.top() - _HEADER) // self._step))
-        last = min(len(self._rows), int((clip.bottom() - _HEADER) // self._step) + 2)
         painter.setPen(QColor(style.colours.text))
-        for row in range(first, last):
-            self._paint_row(painter, row, selected)
+        rows, size = self._rows, (self._rows.count, self._rows.widest)
+        index = max(0, int((clip.top() - _HEADER) // self._step))
+        while index < rows.count and (y := _HEADER + index * self._step) <= clip.bottom():
+            self._paint_row(painter, rows.row(index), y, selected)
+            index += 1
         painter.restore()
+        if size != (rows.count, rows.widest) and self._body is not None:
+            QTimer.singleShot(0, self._body, self._body.box_resized)  # type: ignore[attr-defined]
 
     def position_at(self, x: float, y: float) -> int:
-        row = int((y - _HEADER) // self._step)
-        if row < 0:
+        index = int((y - _HEADER) // self._step)
+        if index < 0:
             return 0
-        if row >= len(self._rows):
+        if index >= self._rows.count:
             return len(self.piece.code)
-        line, start, _ = self._rows[row]
-        column = self._layout(row).lineAt(0).xToCursor(x - _PAD + self._scroll.offset)
-        return self._starts[line] + start + column
+        row = self._rows.row(index)
+        return row.start + self._layout(row).lineAt(0).xToCursor(x - _PAD + self._scroll.offset)
 
     def word_at(self, position: int) -> Span:
-        line = max(0, bisect_right(self._starts, position) - 1)
-        start, end = word_in(self._lines[line], position - self._starts[line])
-        return self._starts[line] + start, self._starts[line] + end
+        code = self.piece.code
+        line, end = code.rfind("\n", 0, position) + 1, code.find("\n", position)
+        first, last = word_in(code[line : end if end >= 0 else len(code)], position - line)
+        return line + first, line + last
 
     def show_controls(self, body: QWidget, x: float, y: float) -> None:
         self._body = body
@@ -163,83 +160,30 @@ class CodeBox(Box):
     def scroll_sideways(self, pixels: float) -> bool:
         return self._scroll.move(pixels)
 
-    def _clear(self) -> None:
-        self._lines: list[str] = []
-        self._starts: list[int] = []
-        self._rows: list[tuple[int, int, int]] = []  # line, first and last column
-        self._widest = 0.0
-
-    def _take_lines(self, text: str, start: int) -> None:
-        for line in text.split("\n"):
-            self._lines.append(line)
-            self._starts.append(start)
-            start += len(line) + 1
-            self._add_rows(len(self._lines) - 1)
-
-    def _make_rows(self) -> None:
-        self._rows = []
-        self._widest = 0.0
-        self._cached.clear()
-        for index in range(len(self._lines)):
-            self._add_rows(index)
-
-    def _add_rows(self, index: int) -> None:
-        line = self._lines[index]
-        limit = _ROW_LIMIT
-        if self._wrap:
-            limit = max(8, int((self.width - 2 * _PAD) // self._column))
-        if len(line) <= limit and line.isascii() and "\t" not in line:
-            self._rows.append((index, 0, len(line)))
-            self._widest = max(self._widest, len(line) * self._column)
-            return
-        at = 0
-        while True:
-            end = self._row_end(line, at, limit)
-            self._rows.append((index, at, end))
-            self._widest = max(self._widest, self._advance(line[at:end]))
-            at = end
-            if at >= len(line):
-                return
-
-    def _row_end(self, line: str, at: int, limit: int) -> int:
-        if not self._wrap:
-            return min(len(line), at + limit)
-        room = limit * self._column
-        end = min(len(line), at + limit)
-        while end > at + 1 and self._advance(line[at:end]) > room + 0.5:
-            end = at + max(1, (end - at) * 7 // 8)
-        if end < len(line) and (space := line.rfind(" ", at + (end - at) // 2, end)) > at:
-            end = space + 1
-        return end
-
-    def _advance(self, text: str) -> float:
-        if text.isascii():
-            return len(text.expandtabs(_TAB)) * self._column
-        return self.style.code_metrics.horizontalAdvance(for_document(text.expandtabs(_TAB)))
-
     def _fit(self) -> None:
-        self._scroll.set_range(0 if self._wrap else self._widest + 2 * _PAD, self.width)
+        self._scroll.set_range(0 if self._wrap else self._rows.widest + 2 * _PAD, self.width)
         bar = BAR if self._scroll.maximum else 0
-        self.height = _HEADER + len(self._rows) * self._step + _PAD + bar
+        self.height = _HEADER + self._rows.count * self._step + _PAD + bar
 
-    def _layout(self, row: int) -> QTextLayout:
-        layout = self._cached.get(row)
+    def _layout(self, row: Row) -> QTextLayout:
+        layout = self._cached.get(row.start)
         if layout is None:
             if len(self._cached) >= _CACHED_ROWS:
                 self._cached.clear()
-            line, start, end = self._rows[row]
-            layout = QTextLayout(for_document(self._lines[line][start:end]), self.style.code_font)
+            layout = QTextLayout(for_document(self.piece.code[row.start : row.end]), self.style.code_font)
             option = QTextOption()
             option.setWrapMode(QTextOption.WrapMode.NoWrap)
             option.setTextDirection(Qt.LayoutDirection.LeftToRight)
-            option.setTabStopDistance(self._column * _TAB)
+            option.setTabStopDistance(self._column * TAB)
             layout.setTextOption(option)
             formats = []
-            for column, length, kind in self._colours.spans(line):
-                first, last = max(column, start), min(column + length, end)
+            length = row.end - row.start
+            for column, characters, kind in self._colours.spans(row.line):
+                first = max(column - row.column, 0)
+                last = min(column - row.column + characters, length)
                 if first < last:
                     part = QTextLayout.FormatRange()
-                    part.start, part.length = first - start, last - first
+                    part.start, part.length = first, last - first
                     form = QTextCharFormat()
                     form.setForeground(self.style.code[kind])
                     part.format = form
@@ -248,20 +192,17 @@ class CodeBox(Box):
             layout.beginLayout()
             layout.createLine().setLineWidth(1e6)
             layout.endLayout()
-            self._cached[row] = layout
+            self._cached[row.start] = layout
         return layout
 
-    def _paint_row(self, painter: QPainter, row: int, selected: Span | None) -> None:
-        line, start, end = self._rows[row]
-        y = _HEADER + row * self._step
+    def _paint_row(self, painter: QPainter, row: Row, y: float, selected: Span | None) -> None:
         layout = self._layout(row)
         marks = []
         if selected is not None:
-            base = self._starts[line]
-            first, last = max(selected[0] - base, start), min(selected[1] - base, end)
+            first, last = max(selected[0], row.start), min(selected[1], row.end)
             if first < last:
                 mark = QTextLayout.FormatRange()
-                mark.start, mark.length = first - start, last - first
+                mark.start, mark.length = first - row.start, last - first
                 form = QTextCharFormat()
                 form.setBackground(QColor(self.style.colours.accent))
                 form.setForeground(QColor(self.style.colours.on_accent))
@@ -280,8 +221,18 @@ class CodeBox(Box):
             self._timer.start(0)
         else:
             self._coloured = "rough"
-            self._colours.read_roughly(self._lines, max(0, len(self._lines) - 60))
+            self._read_roughly(len(self.piece.code))
             self._cached.clear()
+
+    def _read_roughly(self, characters: int) -> None:
+        """Colour the lines in which the last so many characters are, or the last of them."""
+        code = self.piece.code
+        most = _ROUGH_LINES + CONTEXT
+        # Fewer lines than that in so much text: one of them is too long to be coloured, and nothing is.
+        lines = code[-most * (LINE_LIMIT + 1) :].split("\n")[-most:]
+        number = self._rows.lines - len(lines)
+        fresh = min(_ROUGH_LINES, code.count("\n", len(code) - characters) + 1)
+        self._colours.read_roughly(lines, number, max(0, self._rows.lines - fresh))
 
     def _on_time(self) -> None:
         more = self._colours.go_on(_SLICE)
@@ -295,7 +246,8 @@ class CodeBox(Box):
 
     def _on_wrap(self, wrap: bool) -> None:
         self._wrap = wrap
-        self._make_rows()
+        self._rows.wrap(self.width - 2 * _PAD if wrap else 0)
+        self._cached.clear()
         self._fit()
         if self._body is not None:
             self._body.box_resized()  # type: ignore[attr-defined]

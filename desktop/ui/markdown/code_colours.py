@@ -14,7 +14,7 @@ Span = tuple[int, int, str]  # column, length, kind: a key of Style.code
 
 COLOUR_LIMIT = 150_000  # characters of a code; what is beyond has no colours
 LINE_LIMIT = 1_000  # characters of a line that is worth colours
-_CONTEXT = 12  # lines before the new ones that are read with them
+CONTEXT = 12  # lines before the new ones that are read with them
 
 
 class CodeColours:
@@ -31,15 +31,18 @@ class CodeColours:
         """The spans of a line, counted from 0."""
         return self._lines.get(line, [])
 
-    def read_roughly(self, lines: list[str], first: int) -> None:
-        """Colour the lines from first on: read from the last empty line before them, as if the code started there."""
+    def read_roughly(self, lines: list[str], number: int, first: int) -> None:
+        """Colour the lines from first on: read from the last empty line before them, as if the code started there.
+
+        lines: the code's last ones; number: of the first of them.
+        """
         lexer = _lexer(self._language)
         if lexer is None:
             return
         start = first
-        while start > 0 and first - start < _CONTEXT and lines[start - 1].strip():
+        while start > number and first - start < CONTEXT and lines[start - number - 1].strip():
             start -= 1
-        piece = lines[start:]
+        piece = lines[start - number :]
         if any(len(line) > LINE_LIMIT for line in piece):
             return
         line, column = start, 0
