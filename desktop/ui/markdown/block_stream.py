@@ -7,7 +7,7 @@ What a block is depends on the text alone, never on how it was cut while it came
   next empty line at most. A line counts only when its line end is there.
 * Only the text after the last sure boundary is parsed again. It is judged in windows of so many characters, or fewer,
   if it has more lines than WINDOW_LINES: a paragraph that fills SHORT_WINDOW, or anything else that fills LONG_WINDOW,
-  without a sure boundary is cut there, a list between two of its items.
+  without a sure boundary is cut there. A list is cut between two of its items, where SHORT_WINDOW holds two.
 * An open fence is not parsed at all: its lines are only searched for its end.
 * Text beyond MARKDOWN_LIMIT is plain.
 * Link definitions count for the whole text, wherever they are, and the first of a name counts. A block that uses one
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 SHORT_WINDOW = 6_000
 LONG_WINDOW = 12_000
-WINDOW_LINES = 250  # of a short window; a long one has twice as many
+WINDOW_LINES = 125  # of a short window; a long one has four times as many
 MARKDOWN_LIMIT = 2_000_000
 
 _KINDS = {
@@ -146,7 +146,7 @@ class BlockStream:
             if more is not None:
                 return more
             self._probed = start
-        return bool(self._step_window(self._long, 2 * self._lines))
+        return bool(self._step_window(self._long, 4 * self._lines))
 
     def _step_window(self, size: int, lines: int) -> bool | None:
         """Parse a window. None: the text fills it, and it is more than a paragraph, and has no boundary."""
@@ -170,9 +170,10 @@ class BlockStream:
             self._settle(blocks[:count], boundary, found, source)
             self._fence = None if fence is None else _open_fence(fence, self._text)
             return True
-        if not long and blocks and blocks[0].kind not in ("paragraph", "heading"):
+        cut = _cut_in_list(blocks, source)
+        if not cut and not long and blocks and blocks[0].kind not in ("paragraph", "heading"):
             return None
-        cut = _cut(blocks, source)
+        cut = cut or _cut(source)
         blocks, found = self._parse(source[:cut])
         self._settle(blocks, cut, found, source[:cut])
         return True
@@ -230,7 +231,7 @@ class BlockStream:
     def _step_plain(self) -> bool:
         source = self._text[self._start : self._start + self._short]
         if len(source) == self._short:
-            source = source[: _cut([], source)]
+            source = source[: _cut(source)]
         elif not self._finished:
             self.tail = [Block("plain", source, self._start, self._start + len(source), ())]
             return False
@@ -305,13 +306,16 @@ def _after_empty_line(source: str, start: int) -> bool:
     return not source[before : start - 1].strip(" \t")
 
 
-def _cut(blocks: list[Block], source: str) -> int:
-    """Where a window without a boundary is cut: between two items of a list, else after a line or a word."""
-    if blocks and blocks[0].kind == "list":
-        items = [t.map[0] for t in blocks[0].tokens if t.type == "list_item_open" and t.level == 1 and t.map]
-        if len(items) > 1:
-            line = items[-1]
-            return [match.end() for match in _LINE_END.finditer(source)][line - 1]
+def _cut_in_list(blocks: list[Block], source: str) -> int:
+    """Where the last item of a list that fills a window starts; 0: it is no list, or has one item."""
+    if not blocks or blocks[0].kind != "list":
+        return 0
+    items = [t.map[0] for t in blocks[0].tokens if t.type == "list_item_open" and t.level == 1 and t.map]
+    return len(_head(source, items[-1])) if len(items) > 1 else 0
+
+
+def _cut(source: str) -> int:
+    """Where a window of anything else is cut: after a line or a word."""
     half = len(source) // 2
     return (source.rfind("\n", half) + 1) or (source.rfind(" ", half) + 1) or len(source)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from desktop.ui.markdown.block_stream import Block, BlockStream, tokens_of
+from desktop.ui.markdown.block_stream import WINDOW_LINES, Block, BlockStream, tokens_of
 from desktop.ui.markdown.dialect import block_tokens, to_html
 from desktop.ui.markdown.text import Cleaner
 from tests.ui.markdown.texts import cuts, texts
@@ -123,6 +123,13 @@ def test_a_long_list_is_cut_between_items() -> None:
     assert {block.kind for block in stream.final} == {"list"}
     assert len(stream.final) > 1
     assert all(block.source[0].isdigit() for block in stream.final)
+
+
+def test_a_list_of_short_items_is_cut_early() -> None:
+    stream = stream_of(["- item\n" * 2_000])
+    assert all(block.kind == "list" for block in stream.final)
+    assert sum(block.source.count("- item") for block in stream.final) == 2_000
+    assert max(block.source.count("\n") for block in stream.final) < WINDOW_LINES, "all its boxes are made at once"
 
 
 def test_a_line_without_an_end_is_cut_at_words() -> None:
