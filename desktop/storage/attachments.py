@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import io
 from pathlib import Path
@@ -13,6 +12,7 @@ from desktop.domain.errors import TurbodeskError
 from desktop.storage.cancelling import Cancelled, IsCancelled, never
 from desktop.storage.errors import storage_errors
 from desktop.storage.refusals import attachment_refused
+from desktop.storage.text_encoding import decode_text
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -114,14 +114,9 @@ def _made_small(image: Image.Image) -> Image.Image:
 
 def _text(data: bytes, name: str) -> str:
     try:
-        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            text = data.decode("utf-16")
-        else:
-            text = data.decode("utf-8-sig")
+        text = decode_text(data)
     except UnicodeDecodeError as problem:
-        text = data.decode("latin-1")
-        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise attachment_refused(name, "it is neither text nor a picture nor a PDF") from problem
+        raise attachment_refused(name, "it is neither text nor a picture nor a PDF") from problem
     if "\x00" in text:
         raise attachment_refused(name, "it is neither text nor a picture nor a PDF")
     if not text.strip():

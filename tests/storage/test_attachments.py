@@ -192,6 +192,52 @@ def test_text_files(tmp_path: Path, data: bytes, text: str) -> None:
     assert attachment.id == hashlib.sha256(stored).hexdigest()
 
 
+CHINESE = (
+    "你好",
+    "姓名,年龄\n张三,20\n李四,30\n",
+    "INFO 加载模型成功\r\nERROR 显存不足\r\n",
+    "# 计算注意力\ndef f(x):\n    return x  # 返回\n",
+    "大语言模型的推理需要大量显存，键值缓存随上下文长度增长。" * 50,
+    "┌──────┐\n│ 显存 │\n└──────┘\n",
+    "繁體中文，臺灣的電腦與軟體",
+    "犇猋骉，镕、喆、堃是少见的字，其余的都很常见",
+    "四字节：㐀和𠮷",
+)
+WESTERN = (
+    "Größe",
+    "Straße über Brücke, größer, Äpfel, Öl, GRÖSSE",
+    "é",
+    "café",
+    "25°C ± 1, 5 µs, 3 m²",
+    "naïveté déjà vu, ÉCOLE, À côté, ¿Éste? ¡Sí!",
+    "ação não coração",
+    "hääyöaie, työyö",
+    "Räksmörgås på ön Åland",
+    "smørrebrød blåbærgrød",
+)
+
+
+@pytest.mark.parametrize("text", CHINESE)
+@pytest.mark.parametrize("encoding", ["gb18030", "gbk"])
+def test_chinese_text_files_of_before_unicode(tmp_path: Path, text: str, encoding: str) -> None:
+    data = text.encode(encoding, "ignore")
+    assert read_attachment(put(tmp_path, "x.txt", data))[1].decode() == data.decode(encoding)
+
+
+@pytest.mark.parametrize("text", WESTERN)
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252"])
+def test_western_text_files_of_before_unicode(tmp_path: Path, text: str, encoding: str) -> None:
+    for each in (text, text * 100, "\n".join(text.split()), f"plain words before {text} and after"):
+        assert read_attachment(put(tmp_path, "x.txt", each.encode(encoding)))[1].decode() == each
+
+
+def test_quotes_and_euros_of_windows(tmp_path: Path) -> None:
+    text = "“It’s” – 5 € … œuvre"
+    assert read_attachment(put(tmp_path, "x.txt", text.encode("cp1252")))[1].decode() == text
+    # What cp1252 does not know either is kept, character by character.
+    assert read_attachment(put(tmp_path, "x.txt", b"\x81 \xe9"))[1].decode() == "\x81 é"
+
+
 @pytest.mark.parametrize("data", [b"\x7fELF\x00\x01", b"a\x00b", b"\xff\xfeodd", b"\xff\xfe\x00\xd8", b"\xff\x00\x80"])
 def test_what_is_no_text(tmp_path: Path, data: bytes) -> None:
     assert "neither text" in refused(put(tmp_path, "x.bin", data))
