@@ -12,6 +12,7 @@ from PySide6.QtGui import (
     QPainter,
     QPalette,
     QPixmap,
+    QTextBlock,
     QTextBlockFormat,
     QTextCharFormat,
     QTextCursor,
@@ -45,6 +46,7 @@ class RichText:
         font.setBold(bold)
         self.document.setDefaultFont(font)
         option = QTextOption(_ALIGNMENTS.get(alignment, _ALIGNMENTS["left"]))
+        option.setTextDirection(Qt.LayoutDirection.LayoutDirectionAuto)
         option.setWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
         self.document.setDefaultTextOption(option)
         self._pictures = 0
@@ -65,6 +67,10 @@ class RichText:
             else:
                 cursor.setBlockFormat(shape)
             self._insert(cursor, line.runs, line.heading)
+            if line.left and is_right_to_left(cursor.block()):
+                shape.setLeftMargin(0)
+                shape.setRightMargin(line.left)
+                cursor.setBlockFormat(shape)
         cursor.endEditBlock()
 
     def _insert(self, cursor: QTextCursor, runs: Runs, heading: int) -> None:
@@ -131,6 +137,11 @@ class RichText:
             form.setAnchor(True)
             form.setAnchorHref(run.href)
         cursor.insertImage(form)
+
+
+def is_right_to_left(block: QTextBlock) -> bool:
+    """Whether the first letter of this line is written from right to left."""
+    return block.textDirection() == Qt.LayoutDirection.RightToLeft
 
 
 def paint_context(style: Style, document: QTextDocument, selected: tuple[int, int] | None):  # type: ignore[no-untyped-def]

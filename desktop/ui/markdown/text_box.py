@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPen
 
 from desktop.ui.markdown.box import Box, Span, word_in
 from desktop.ui.markdown.pieces import LIST_STEP, TextPiece, line_text
-from desktop.ui.markdown.rich_text import RichText, paint_context
+from desktop.ui.markdown.rich_text import RichText, is_right_to_left, paint_context
 from desktop.ui.markdown.style import Style
 
 _BOX = 13.0  # pixels of a task's box
+
+
+class _Mark(NamedTuple):
+    """The mark of a list's item. edge: where its line starts; mirrored: that is on the right; top: of its row."""
+
+    text: str
+    edge: float
+    mirrored: bool
+    top: float
+    baseline: float
 
 
 class TextBox(Box):
@@ -25,7 +36,7 @@ class TextBox(Box):
         self._rich = RichText(style)
         self._rich.fill(piece.lines)
         self._text = "\n".join(line_text(line) for line in piece.lines)
-        self._marks: list[tuple[str, float, QRectF]] = []  # text, left edge of the line, its first row
+        self._marks: list[_Mark] = []
 
     @property
     def length(self) -> int:
@@ -47,18 +58,19 @@ class TextBox(Box):
             if line.marker:
                 rect = document.documentLayout().blockBoundingRect(block)
                 first = block.layout().lineAt(0)
-                row = QRectF(0, rect.top() + first.y(), rect.width(), first.height())
-                baseline = row.top() + first.ascent()
-                self._marks.append((line.marker, line.left, QRectF(0, row.top(), 0, baseline - row.top())))
+                top = rect.top() + first.y()
+                mirrored = is_right_to_left(block)
+                edge = width - line.left if mirrored else line.left
+                self._marks.append(_Mark(line.marker, edge, mirrored, top, top + first.ascent()))
             block = block.next()
 
     def paint(self, painter: QPainter, clip: QRectF, selected: Span | None) -> None:
         context = paint_context(self.style, self._rich.document, selected)
         context.clip = clip
         self._rich.document.documentLayout().draw(painter, context)
-        for marker, left, row in self._marks:
-            if row.bottom() >= clip.top() and row.top() <= clip.bottom():
-                self._paint_mark(painter, marker, left, row.bottom())
+        for mark in self._marks:
+            if mark.baseline >= clip.top() and mark.top <= clip.bottom():
+                self._paint_mark(painter, mark)
 
     def position_at(self, x: float, y: float) -> int:
         return self._rich.document.documentLayout().hitTest(QPointF(x, y), Qt.HitTestAccuracy.FuzzyHit)
@@ -69,18 +81,20 @@ class TextBox(Box):
     def link_at(self, x: float, y: float) -> str:
         return self._rich.document.documentLayout().anchorAt(QPointF(x, y))
 
-    def _paint_mark(self, painter: QPainter, marker: str, left: float, baseline: float) -> None:
+    def _paint_mark(self, painter: QPainter, mark: _Mark) -> None:
         colours, metrics = self.style.colours, self.style.metrics
-        right = left - 9
-        middle = baseline - metrics.xHeight() / 2
+        side = 1 if mark.mirrored else -1
+        near = mark.edge + 9 * side
+        middle = mark.baseline - metrics.xHeight() / 2
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if marker == "•":
+        if mark.text == "•":
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(QColor(colours.dim))
-            painter.drawEllipse(QPointF(right - 3, middle), 2.3, 2.3)
-        elif marker.startswith("["):
-            box = QRectF(right - _BOX + 2, baseline - metrics.capHeight() / 2 - _BOX / 2, _BOX, _BOX)
-            done = marker == "[x]"
+            painter.drawEllipse(QPointF(near + 3 * side, middle), 2.3, 2.3)
+        elif mark.text.startswith("["):
+            left = near - 2 if mark.mirrored else near - _BOX + 2
+            box = QRectF(left, mark.baseline - metrics.capHeight() / 2 - _BOX / 2, _BOX, _BOX)
+            done = mark.text == "[x]"
             painter.setPen(QPen(QColor(colours.accent if done else colours.dim), 1.2))
             painter.setBrush(QColor(colours.accent) if done else Qt.BrushStyle.NoBrush)
             painter.drawRoundedRect(box, 3.5, 3.5)
@@ -91,5 +105,9 @@ class TextBox(Box):
         else:
             painter.setPen(QColor(colours.dim))
             painter.setFont(self.style.font)
-            width = metrics.horizontalAdvance(marker)
-            painter.drawText(QPointF(max(left - LIST_STEP, right - width + 2), baseline), marker)
+            width = metrics.horizontalAdvance(mark.text)
+            if mark.mirrored:
+                left = min(mark.edge + LIST_STEP - width, near - 2)
+            else:
+                left = max(mark.edge - LIST_STEP, near - width + 2)
+            painter.drawText(QPointF(left, mark.baseline), mark.text)

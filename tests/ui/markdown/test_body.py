@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from desktop.ui.markdown.body import MarkdownBody
 from desktop.ui.markdown.code_box import CodeBox
 from desktop.ui.markdown.formulas import formulas
+from desktop.ui.markdown.pieces import LIST_STEP
 from desktop.ui.markdown.side_scroll import HeaderButton
 from desktop.ui.theme import apply_theme
 
@@ -208,3 +209,39 @@ def test_formulas_become_pictures_and_nonsense_stays_source(body: MarkdownBody, 
     qtbot.waitUntil(lambda: not boxes(body)[1].has_missing)
     body.select_all()
     assert body.selected_markdown() == body.text.strip()
+
+
+def ink(body: MarkdownBody, index: int) -> tuple[int, int]:
+    """Between which columns of pixels a block is drawn."""
+    layout = body._layout
+    top, height = round(layout.top(index)), round(layout.entries[index].height)
+    picture = body.grab().toImage()
+    background = picture.pixelColor(0, 0)
+    rows = range(top, min(top + height, picture.height()))
+    inked = [x for x in range(600) if any(picture.pixelColor(x, y) != background for y in rows)]
+    return inked[0], inked[-1]
+
+
+RIGHT_TO_LEFT = "latin\n\nשלום, **latin** 1.\n\n123 مرحبا $x$\n\n# כותרת\n\n- שלום\n- [ ] עולם\n\nlatin שלום"
+
+
+def test_a_paragraph_stands_where_its_first_letter_says(body: MarkdownBody) -> None:
+    body.set_text(RIGHT_TO_LEFT, finished=True)
+    fit(body)
+    latin, hebrew, arabic, heading, items, mixed = (ink(body, index) for index in range(6))
+    assert [left < 5 for left, _ in (latin, mixed)] == [True, True]
+    assert [left > 300 and right > 590 for left, right in (hebrew, arabic, heading)] == [True, True, True]
+    assert 300 < items[0] < items[1]
+    assert items[1] >= 585, "the mark stands before the line, on its right"
+    line = boxes(body)[4]._rich.document.begin().layout().lineAt(0)
+    assert line.naturalTextRect().right() <= 600 - LIST_STEP + 1
+
+
+def test_a_click_finds_its_place_in_text_from_right_to_left(body: MarkdownBody, qtbot: QtBot) -> None:
+    body.set_text("שלום [עולם](https://a.example)", finished=True)
+    fit(body)
+    left, right = ink(body, 0)
+    with qtbot.waitSignal(body.link_activated):
+        qtbot.mouseClick(body, Qt.MouseButton.LeftButton, pos=QPoint(left + 4, 10))
+    qtbot.mouseDClick(body, Qt.MouseButton.LeftButton, pos=QPoint(right - 4, 10))
+    assert body.selected_markdown() == "שלום"
