@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -83,7 +84,9 @@ async def _measure() -> dict[str, float]:
                     id=0, conversation_id=conversation, parent_id=None, role=role, content=text, created_at=0
                 )
                 app.library.add_message(message)
-                await asyncio.sleep(SETTLE_SECONDS)
+                written = threading.Event()
+                app._writer.post(lambda _, written=written: written.set())
+                await asyncio.to_thread(written.wait)  # 10 MB are indexed for seconds, which is not what is measured
                 await watch(f"opened ({role}): {name}", partial(app.window.chat_page.open_conversation, conversation))
             bar = app.window.chat_page.view.verticalScrollBar()
             for place in PLACES:
