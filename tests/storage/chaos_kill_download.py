@@ -113,7 +113,9 @@ def _run_to_the_end(url: str, destination: Path) -> None:
 
 def _start(url: str, destination: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.storage.chaos_kill_download", "--child", url, str(destination)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    # An engine that was loaded in this process keeps it from the network.
+    environment = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
 
 
 def main() -> None:
