@@ -193,6 +193,7 @@ class App(QObject):
         self._searcher.close()
         if self._models is not None:
             self._models.shelf.close()
+            self._models.adviser.close()
         stopped = asyncio.Event()
         self.host.stopped.connect(stopped.set)
         self.host.shutdown()
@@ -204,6 +205,8 @@ class App(QObject):
             logger.error("the engine's thread did not end within %s s", STOP_SECONDS)
             ended = False
         self.host.wait(1000)
+        if self._models is not None:
+            self._models.recorder.close()
         self._monitor.stop()
         if not self._writer.close(SAVE_SECONDS):
             print("The last changes to the conversations could not be saved.", file=sys.stderr)
@@ -223,15 +226,25 @@ class App(QObject):
             from desktop.services.checkpoint_inspector import CheckpointInspector
             from desktop.services.checkpoint_remover import CheckpointRemover
             from desktop.services.checkpoint_shelf import CheckpointShelf
+            from desktop.services.memory_adviser import MemoryAdviser
             from desktop.services.model_loader import ModelLoader, Models
+            from desktop.services.run_recorder import RunRecorder
 
             inspector = CheckpointInspector(self._paths.trusted_code, parent=self)
+            shelf = CheckpointShelf(self._paths, parent=self)
+            adviser = MemoryAdviser(self._paths, shelf.support, parent=self)
+            recorder = RunRecorder(self._paths.runs, self.host, adviser, parent=self)
             self._models = Models(
-                shelf=CheckpointShelf(self._paths, parent=self),
+                shelf=shelf,
                 loader=ModelLoader(self.host, inspector, parent=self),
                 inspector=inspector,
                 remover=CheckpointRemover(parent=self),
+                adviser=adviser,
+                recorder=recorder,
             )
+            self._monitor.reading_changed.connect(adviser.show_reading)
+            recorder.recording_failed.connect(self.notices.raise_notice)
+            recorder.start()
             self._name_model_folders()
         return self._models
 
@@ -276,6 +289,8 @@ class App(QObject):
 
     @Slot(object)
     def _on_status_changed(self, status: EngineStatus) -> None:
+        if status.state is EngineState.LOADING:
+            self.models()  # which writes down how it goes
         owner = status.info or status.progress
         self._monitor.set_engine_pid(owner.pid if owner else None)
         if status.state is EngineState.READY:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from desktop.domain.engine_config import Backend, EngineConfig
-from desktop.domain.memory import Forecast
+from desktop.domain.memory import Confidence, Forecast
 from desktop.domain.memory_plan import NothingFits, Plan
 
 _GIB = 2**30
@@ -36,6 +36,20 @@ def outlook(found: Forecast, context: int = 0) -> str:
         f"Needs {_gb(missing)} more {place} than is free: the KV cache takes {_gb(found.kv)} "
         f"and leaves too little for a workspace of {_gb(found.workspace)}."
     )
+
+
+_TRUST = {
+    Confidence.LEARNED: "corrected by what earlier loads here took",
+    Confidence.MEASURED: "this family was measured, on other cards",
+    Confidence.SIMILAR: "models of the same kind were measured, on other cards",
+    Confidence.DERIVED: "calculated from what the engine does, not measured",
+    Confidence.ROUGH: "rough, because something that matters is not known",
+}
+
+
+def trust(found: Forecast) -> str:
+    """How far the forecast is to be trusted, as the end of a sentence; its notes say why."""
+    return _TRUST[found.confidence]
 
 
 def advice(answer: Plan | NothingFits, asked: EngineConfig) -> str:

@@ -11,6 +11,8 @@ from desktop.services.checkpoint_inspector import CheckpointInspector
 from desktop.services.checkpoint_remover import CheckpointRemover
 from desktop.services.checkpoint_shelf import CheckpointShelf
 from desktop.services.engine_host import EngineHost
+from desktop.services.memory_adviser import MemoryAdviser
+from desktop.services.run_recorder import RunRecorder
 from desktop.storage.checkpoint_code import CodeReport
 
 
@@ -64,3 +66,5 @@ class Models(NamedTuple):
     loader: ModelLoader
     inspector: CheckpointInspector
     remover: CheckpointRemover
+    adviser: MemoryAdviser
+    recorder: RunRecorder

@@ -17,7 +17,8 @@ import msgspec
 from desktop.domain.checkpoint import Checkpoint, CheckpointConfig, parameter_count, parse_config
 from desktop.domain.counting import counted
 from desktop.domain.errors import FailureCode, TurbodeskError, error
-from desktop.storage.safetensors_header import read_header
+from desktop.domain.memory_shape import MemoryShape, read_shape
+from desktop.storage.safetensors_header import TensorInfo, read_header
 
 _INDEX = "model.safetensors.index.json"
 _JSON_LIMIT = 16 << 20  # bytes
@@ -44,14 +45,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
     parameters = 0
     dtype_bytes: Counter[str] = Counter()
-    for file, wanted in _weight_files(path, files).items():
-        with _readable(path / file):
-            tensors = read_header(path / file)
-        if wanted is not None:
-            if missing := wanted - tensors.keys():
-                raise error(FailureCode.WEIGHTS_MISSING, reason=f"{file} does not hold {min(missing)[:_NAME_LENGTH]}")
-            if len(wanted) < len(tensors):
-                tensors = {name: tensors[name] for name in wanted}
+    for tensors in _headers(path, files):
         # Layers are alike, so there are few kinds; of quantized weights the name counts too.
         named = config.quantization is not None
         kinds = Counter(
@@ -87,9 +81,27 @@ def read_config(path: str | Path) -> CheckpointConfig:
 
 
 def _read_config(path: Path, files: set[str]) -> CheckpointConfig:
+    return parse_config(_config_json(path, files))
+
+
+def _config_json(path: Path, files: set[str]) -> Any:
     if "config.json" not in files:
         raise error(FailureCode.NOT_A_CHECKPOINT, path=path, reason=_why_not(files))
-    return parse_config(_read_json(path / "config.json", FailureCode.CONFIG_BROKEN))
+    return _read_json(path / "config.json", FailureCode.CONFIG_BROKEN)
+
+
+def read_memory_shape(path: str | Path) -> MemoryShape:
+    """What of it decides how much memory it takes, from its config.json and the headers of its weights.
+
+    As slow as read_checkpoint(), and raises as it does.
+    """
+    path = Path(os.path.abspath(path))
+    files = _files(path)
+    config = _config_json(path, files)
+    tensors: dict[str, TensorInfo] = {}
+    for header in _headers(path, files):
+        tensors.update(header)
+    return read_shape(config, tensors)
 
 
 @contextmanager
@@ -148,6 +160,19 @@ def _weight_files(path: Path, files: set[str]) -> Mapping[str, set[str] | None]:
     if any(name.lower().endswith(".gguf") for name in files):
         raise error(FailureCode.NOT_A_CHECKPOINT, path=path, reason=_why_not(files))
     raise error(FailureCode.WEIGHTS_MISSING, reason="there is no .safetensors file")
+
+
+def _headers(path: Path, files: set[str]) -> Iterator[Mapping[str, TensorInfo]]:
+    """The tensors that LMDeploy would load, a file at a time."""
+    for file, wanted in _weight_files(path, files).items():
+        with _readable(path / file):
+            tensors = read_header(path / file)
+        if wanted is not None:
+            if missing := wanted - tensors.keys():
+                raise error(FailureCode.WEIGHTS_MISSING, reason=f"{file} does not hold {min(missing)[:_NAME_LENGTH]}")
+            if len(wanted) < len(tensors):
+                tensors = {name: tensors[name] for name in wanted}
+        yield tensors
 
 
 def _indexed_files(path: Path, files: set[str]) -> Mapping[str, set[str] | None]:

@@ -22,6 +22,11 @@ class AppPaths(msgspec.Struct, frozen=True):
         return self.data / "conversations.db"
 
     @property
+    def runs(self) -> Path:
+        """The log of loads."""
+        return self.data / "runs.db"
+
+    @property
     def settings(self) -> Path:
         """The settings file."""
         return self.config / "settings.json"

@@ -23,6 +23,11 @@ def _chat(path: QPainterPath) -> None:
     _lines(path, ((8, 16.5), (8, 20.5), (12, 16.5)), ((8, 9), (16, 9)), ((8, 12.5), (13, 12.5)))
 
 
+def _memory(path: QPainterPath) -> None:
+    path.addRoundedRect(QRectF(3.5, 8, 17, 8), 2, 2)
+    _lines(path, ((8, 8), (8, 16)), ((13, 8), (13, 16)), ((7, 19.5), (17, 19.5)), ((7, 4.5), (17, 4.5)))
+
+
 def _settings(path: QPainterPath) -> None:
     for y, knob in ((6.5, 9.0), (12.0, 15.5), (17.5, 7.5)):
         _lines(path, ((3.5, y), (knob - 2, y)), ((knob + 2, y), (20.5, y)))
@@ -188,6 +193,7 @@ _SHAPES: dict[str, Callable[[QPainterPath], None]] = {
     "fork": _fork,
     "image": _image,
     "left": _left,
+    "memory": _memory,
     "models": _models,
     "pin": _pin,
     "plus": _plus,

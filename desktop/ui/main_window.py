@@ -21,6 +21,7 @@ from desktop.storage.settings import Settings
 from desktop.ui.actions import Actions
 from desktop.ui.chat.chat_page import ChatPage
 from desktop.ui.header import Header
+from desktop.ui.memory.memory_desk import MemoryDesk
 from desktop.ui.model_menu import ModelMenu
 from desktop.ui.notice_bar import NoticeBar
 from desktop.ui.pages import Pages
@@ -73,6 +74,7 @@ class MainWindow(QMainWindow):
         self._models = models
         self.preferences = Preferences(settings, chats.tools, self)
         self._demo_path = demo_path
+        self._memory = MemoryDesk(models, host, self.preferences, demo_path, self)
         self._may_close = False
         self.setWindowTitle("Turbodesk")
         self.setMinimumSize(*_SMALLEST)
@@ -88,10 +90,12 @@ class MainWindow(QMainWindow):
         self._transfer_dialogs: TransferDialogs | None = None
         self._pages.add("Chat", lambda: self.chat_page)
         self._pages.add("Models", self._make_models_page)
+        self._pages.add("Memory", self._memory.make_page)
         self._pages.add("Compare", self._make_compare_page)
         self._pages.add("Settings", self._make_settings_page)
         self._rail.add_page("Chat", "chat")
         self._rail.add_page("Models", "models")
+        self._rail.add_page("Memory", "memory")
         self._rail.add_page("Settings", "settings", at_bottom=True)
         self._lay_out(gauge)
         self.actions_registry = Actions(self)
@@ -170,6 +174,7 @@ class MainWindow(QMainWindow):
         page = ModelsPage(self._models(), self._host, self.preferences.settings.model_folders, self._demo_path, self)
         page.folders_changed.connect(self.preferences.set_model_folders)
         page.link_activated.connect(self.chat_page.ask_about_link)
+        page.settings_requested.connect(self._memory.load_with_settings)
         return page
 
     def _make_compare_page(self) -> QWidget:
@@ -223,6 +228,7 @@ class MainWindow(QMainWindow):
         self._import = add("Import conversations…", "", self._on_import_requested)
         self._to_chat = add("Go to Chat", "Ctrl+1", partial(self.show_page, "Chat"))
         self._to_models = add("Go to Models", "Ctrl+2", partial(self.show_page, "Models"))
+        self._to_memory = add("Go to Memory", "Ctrl+3", partial(self.show_page, "Memory"))
         self._to_settings = add("Go to Settings", "Ctrl+,", partial(self.show_page, "Settings"))
         self._quit = add("Quit", "Ctrl+Q", self.close)
         self._palette = add("Commands", "Ctrl+K", self._on_palette)
@@ -234,6 +240,7 @@ class MainWindow(QMainWindow):
         self._pages.page_shown.connect(self._rail.set_page)
         self._header.stop_requested.connect(self._host.unload)
         self._model_menu.load_requested.connect(self.load)
+        self._memory.load_requested.connect(self.load)
         self._notice_bar.action_triggered.connect(self._on_action)
         self.chat_page.current_changed.connect(self._update_actions)
         self.chat_page.demo_requested.connect(self._on_load_demo)

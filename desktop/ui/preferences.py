@@ -9,6 +9,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
 from desktop.domain.conversation import ChatSettings
+from desktop.domain.engine_config import EngineConfig
 from desktop.domain.generation import ToolSpec
 from desktop.services.tool_desk import ToolDesk
 from desktop.storage.settings import Settings
@@ -23,9 +24,11 @@ class Preferences(QObject):
 
     Signals:
         settings_changed: the new Settings, to be saved and brought into force.
+        engine_changed: the EngineConfig of the next load.
     """
 
     settings_changed = Signal(object)
+    engine_changed = Signal(object)
 
     def __init__(self, settings: Settings, tools: ToolDesk, window: QWidget) -> None:
         """window: the parent of dialogs."""
@@ -66,9 +69,20 @@ class Preferences(QObject):
         """Search these folders for models."""
         self._change(model_folders=folders)
 
+    @Slot(object)
+    def set_engine(self, engine: EngineConfig) -> None:
+        """Load with these settings from now on."""
+        if self._page is not None:
+            self._page.flush()  # what is being edited there was asked for before
+        self._change(engine=engine)
+        if self._page is not None:
+            self._page.show_engine(engine)
+
     def _change(self, **changes: Any) -> None:
-        self.settings = msgspec.structs.replace(self.settings, **changes)
+        before, self.settings = self.settings, msgspec.structs.replace(self.settings, **changes)
         self.settings_changed.emit(self.settings)
+        if self.settings.engine != before.engine:
+            self.engine_changed.emit(self.settings.engine)
         self._show_tools()
 
     def _show_tools(self) -> None:

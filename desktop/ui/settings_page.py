@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from PySide6.QtCore import Qt, QTimer, Signal, Slot
+from PySide6.QtCore import QSignalBlocker, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QHideEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QFormLayout,
@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from desktop.domain.engine_config import Backend
+from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.generation import ToolSpec
 from desktop.storage.settings import Settings
 from desktop.ui.chat.chat_settings_form import ChatSettingsForm
@@ -66,6 +66,22 @@ class SettingsPage(QScrollArea):
         self._chat.show_tools(specs, custom)
         self._ask_again.setEnabled(bool(always_allowed))
 
+    def show_engine(self, engine: EngineConfig) -> None:
+        """Show settings of a load that were chosen elsewhere."""
+        self._settings = msgspec.structs.replace(self._settings, engine=engine)
+        controls = (
+            *(self._backend, self._cache_ratio, self._session_len, self._batch, self._kv_bits, self._prefix_caching),
+        )
+        blocked = [QSignalBlocker(control) for control in controls]
+        self._backend.setCurrentIndex(self._backend.findData(engine.backend))
+        self._cache_ratio.setValue(engine.cache_max_entry_count)
+        self._session_len.setValue(engine.session_len or 0)
+        self._batch.setValue(engine.max_batch_size)
+        self._kv_bits.setCurrentIndex(self._kv_bits.findData(engine.quant_policy))
+        self._prefix_caching.setChecked(engine.enable_prefix_caching)
+        for blocker in blocked:
+            blocker.unblock()
+
     @Slot()
     def flush(self) -> None:
         """Emit at once what was changed."""
@@ -111,9 +127,10 @@ class SettingsPage(QScrollArea):
         self._cache_ratio = self._decimal(
             form,
             "Cache ratio",
-            (0.01, 0.99, 0.05),
+            (0.001, 0.99, 0.05),
             engine.cache_max_entry_count,
-            "Share of the video memory left after the weights that the KV cache takes. 0.01 to 0.99.",
+            "Share of the video memory left after the weights that the KV cache takes. 0.001 to 0.99.",
+            digits=3,
         )
         self._session_len = self._whole(
             form,
@@ -177,7 +194,7 @@ class SettingsPage(QScrollArea):
         engine = msgspec.structs.replace(
             self._settings.engine,
             backend=Backend(self._backend.currentData()),  # Qt keeps the bare string
-            cache_max_entry_count=round(self._cache_ratio.value(), 2),
+            cache_max_entry_count=round(self._cache_ratio.value(), 3),
             session_len=self._session_len.value() or None,
             max_batch_size=self._batch.value(),
             quant_policy=self._kv_bits.currentData(),
@@ -236,9 +253,17 @@ class SettingsPage(QScrollArea):
         return box
 
     def _decimal(
-        self, form: QFormLayout, name: str, bounds: tuple[float, float, float], value: float, explanation: str
+        self,
+        form: QFormLayout,
+        name: str,
+        bounds: tuple[float, float, float],
+        value: float,
+        explanation: str,
+        *,
+        digits: int,
     ) -> DecimalBox:
         box = DecimalBox()
+        box.setDecimals(digits)
         box.setRange(bounds[0], bounds[1])
         box.setSingleStep(bounds[2])
         box.setValue(value)

@@ -234,6 +234,7 @@ QComboBox, QAbstractSpinBox {{
     selection-color: {c.on_accent}; selection-background-color: {c.accent};
 }}
 QComboBox:focus, QAbstractSpinBox:focus {{ border-color: {c.accent}; }}
+QComboBox:disabled, QAbstractSpinBox:disabled {{ color: {c.dim}; background: transparent; }}
 QComboBox::drop-down {{ border: none; width: 24px; }}
 QComboBox::down-arrow, QAbstractSpinBox::up-arrow, QAbstractSpinBox::down-arrow {{ image: none; }}
 QComboBox QAbstractItemView {{ background: {c.field}; border: 1px solid {c.line}; outline: none; }}
@@ -260,6 +261,15 @@ QScrollBar::handle:horizontal {{ min-width: 32px; }}
 QScrollBar::add-line, QScrollBar::sub-line {{ width: 0; height: 0; }}
 QScrollBar::add-page, QScrollBar::sub-page {{ background: transparent; }}
 QScrollArea, QScrollArea > QWidget > QWidget {{ background: transparent; border: none; }}
+QTableView {{
+    color: {c.text}; background: {c.field}; border: 1px solid {c.line}; border-radius: {r}px; outline: none;
+    selection-color: {c.text}; selection-background-color: {c.accent_soft};
+}}
+QTableView:focus {{ border-color: {c.accent}; }}
+QHeaderView {{ background: transparent; border: none; }}
+QHeaderView::section {{
+    color: {c.dim}; background: {c.field}; border: none; border-bottom: 1px solid {c.line}; padding: 5px 3px;
+}}
 QLabel[dim="true"] {{ color: {c.dim}; }}
 QPlainTextEdit[bare="true"], QTextBrowser[bare="true"] {{
     color: {c.text}; background: transparent; border: none; border-radius: 0; padding: 0;

@@ -9,7 +9,7 @@ from desktop.domain.errors import Action
 from desktop.domain.generation import FinishReason
 from desktop.services.engine_status import EngineState, EngineStatus
 
-_BACKENDS = {Backend.TURBOMIND: "TurboMind", Backend.PYTORCH: "PyTorch engine", Backend.CPU: "CPU"}
+BACKEND_NAMES = {Backend.TURBOMIND: "TurboMind", Backend.PYTORCH: "PyTorch engine", Backend.CPU: "CPU"}
 ACTION_LABELS = {
     Action.CHOOSE_MODEL: "Choose another model…",
     Action.RELOAD: "Load the model again",
@@ -51,7 +51,7 @@ def engine_line(status: EngineStatus) -> str:
     parts = []
     if status.checkpoint is not None and status.checkpoint.quantization is not None:
         parts.append(status.checkpoint.quantization.method.upper())
-    parts.append(status.info.reason or _BACKENDS.get(status.info.backend, status.info.backend))
+    parts.append(status.info.reason or BACKEND_NAMES.get(status.info.backend, status.info.backend))
     return _SEPARATOR.join(parts)
 
 

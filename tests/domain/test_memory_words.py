@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from desktop.domain.engine_config import Backend, EngineConfig
-from desktop.domain.memory import CardMemory, forecast
+from desktop.domain.memory import CardMemory, Confidence, forecast
 from desktop.domain.memory_plan import NothingFits, forms_of, nearest
 from desktop.domain.memory_shape import read_shape
-from desktop.domain.memory_words import advice, changed, outlook
+from desktop.domain.memory_words import advice, changed, outlook, trust
 from tests.domain import headers as made
 from tests.domain.memory_models import GIB, card, llama_shape
 
@@ -116,3 +117,9 @@ def test_changes_in_words() -> None:
         "a cache ratio of 0.412",
     ]
     assert changed(before, before) == []
+
+
+@pytest.mark.parametrize("confidence", list(Confidence))
+def test_each_confidence_has_words(confidence: Confidence) -> None:
+    found = forecast(llama_shape(), EngineConfig(), [card(24)])
+    assert trust(msgspec.structs.replace(found, confidence=confidence))

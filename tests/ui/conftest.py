@@ -21,8 +21,10 @@ from desktop.services.checkpoint_shelf import CheckpointShelf
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState
 from desktop.services.library import Library
+from desktop.services.memory_adviser import MemoryAdviser
 from desktop.services.model_loader import ModelLoader, Models
 from desktop.services.notices import Notices
+from desktop.services.run_recorder import RunRecorder
 from desktop.services.store_writer import StoreWriter
 from desktop.storage.conversations import ConversationStore
 from desktop.storage.paths import app_paths
@@ -115,7 +117,9 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
     paths = app_paths(tmp_path / "turbodesk")
     inspector = CheckpointInspector(paths.trusted_code)
     shelf = CheckpointShelf(paths, SupportAsker("none", [sys.executable, "-c", "pass"]))
-    models = Models(shelf, ModelLoader(host, inspector), inspector, CheckpointRemover())
+    adviser = MemoryAdviser(paths, shelf.support)
+    recorder = RunRecorder(paths.runs, host, adviser, measure_seconds=0.05)
+    models = Models(shelf, ModelLoader(host, inspector), inspector, CheckpointRemover(), adviser, recorder)
     window = MainWindow(host, chats, notices, lambda: models, QWidget(), Settings(), DEMO)
 
     def apply(settings: Settings) -> None:
@@ -134,6 +138,8 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
     host.wait(1000)
     assert writer.close(5.0)
     shelf.close()
+    recorder.close()
+    adviser.close()
     window.allow_close()
     window.close()
     window.deleteLater()

@@ -176,7 +176,7 @@ class MemoryGauge(QWidget):
     def _paint_bars(self, painter: QPainter, area: QRect, colours: Palette) -> None:
         bars = self._content.bars or (Bar("", 0, ()),)
         if len(bars) == 1:
-            _paint_bar(painter, QRectF(area), bars[0], colours)
+            paint_bar(painter, QRectF(area), bars[0], colours)
             return
         columns = -(-len(bars) // BARS_PER_COLUMN)
         column_width = (area.width() - (columns - 1) * SPACE[3]) // columns
@@ -199,7 +199,7 @@ class MemoryGauge(QWidget):
             painter.drawText(cell.left(), baseline, label)
             painter.drawText(cell.right() + 1 - metrics.horizontalAdvance(figure), baseline, figure)
             cell.adjust(label_width + SPACE[1], 0, -figure_width - SPACE[1], 0)
-            _paint_bar(painter, QRectF(cell), bar, colours)
+            paint_bar(painter, QRectF(cell), bar, colours)
 
     def _paint_legend(self, painter: QPainter, area: QRect, colours: Palette) -> None:
         metrics = self._small_metrics
@@ -240,7 +240,7 @@ def _same_memory(reading: MemoryReading, before: MemoryReading | None) -> bool:
     return bool(reading.cards) or reading.host == before.host
 
 
-def _paint_bar(painter: QPainter, area: QRectF, bar: Bar, colours: Palette) -> None:
+def paint_bar(painter: QPainter, area: QRectF, bar: Bar, colours: Palette) -> None:
     """The segments side by side in a rounded track, which is what is free."""
     painter.setPen(Qt.PenStyle.NoPen)
     painter.setBrush(QColor(colours.free))

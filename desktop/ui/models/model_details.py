@@ -20,10 +20,12 @@ _NAME_WIDTH = 110
 
 class ModelDetails(QScrollArea):
     """Signals:
-    load_requested, remove_requested: a ShelfEntry. link_activated: an address in the card.
+    load_requested, settings_requested (to load with), remove_requested: a ShelfEntry.
+    link_activated: an address in the card.
     """
 
     load_requested = Signal(object)
+    settings_requested = Signal(object)
     remove_requested = Signal(object)
     link_activated = Signal(str)
 
@@ -42,13 +44,16 @@ class ModelDetails(QScrollArea):
         self._load = QPushButton("Load", content)
         self._load.setProperty("primary", True)
         self._load.clicked.connect(self._on_load_clicked)
+        self._settings = QPushButton("Load with settings…", content)
+        self._settings.setToolTip("See what it will take before it is loaded (Ctrl+Enter)")
+        self._settings.clicked.connect(self._on_settings_clicked)
         self._open = QPushButton("Open the folder", content)
         self._open.clicked.connect(self._on_open_clicked)
         self._remove = QPushButton("Remove…", content)
         self._remove.clicked.connect(self._on_remove_clicked)
         buttons = QHBoxLayout()
         buttons.setSpacing(SPACE[1])
-        for button in (self._load, self._open, self._remove):
+        for button in (self._load, self._settings, self._open, self._remove):
             button.setAccessibleName(button.text().rstrip("…"))
             buttons.addWidget(button)
         buttons.addStretch(1)
@@ -97,6 +102,7 @@ class ModelDetails(QScrollArea):
         usable = self._entry is not None and self._entry.checkpoint is not None
         self._load.setText("Loaded" if is_loaded else "Load")
         self._load.setEnabled(usable and not is_loaded)
+        self._settings.setEnabled(usable)
         self._remove.setEnabled(not is_loaded)
         self._remove.setToolTip("Unload it first" if is_loaded else "")
 
@@ -145,6 +151,10 @@ class ModelDetails(QScrollArea):
     @Slot()
     def _on_load_clicked(self) -> None:
         self.load_requested.emit(self._entry)
+
+    @Slot()
+    def _on_settings_clicked(self) -> None:
+        self.settings_requested.emit(self._entry)
 
     @Slot()
     def _on_remove_clicked(self) -> None:

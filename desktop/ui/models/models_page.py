@@ -43,11 +43,13 @@ class ModelsPage(QWidget):
     """Signals:
     folders_changed: the folders that are searched, as the user named them.
     loading: a load was begun.
+    settings_requested: the ShelfEntry of a model that is to be loaded with settings.
     link_activated: an address in a model's card.
     """
 
     folders_changed = Signal(object)
     loading = Signal()
+    settings_requested = Signal(object)
     link_activated = Signal(str)
 
     def __init__(
@@ -125,6 +127,9 @@ class ModelsPage(QWidget):
         load = QShortcut(QKeySequence(Qt.Key.Key_Return), self._list)
         load.setContext(Qt.ShortcutContext.WidgetShortcut)
         load.activated.connect(self._on_load_current)
+        settings = QShortcut(QKeySequence("Ctrl+Return"), self._list)
+        settings.setContext(Qt.ShortcutContext.WidgetShortcut)
+        settings.activated.connect(self._on_settings_current)
         remove = QShortcut(QKeySequence(Qt.Key.Key_Delete), self._list)
         remove.setContext(Qt.ShortcutContext.WidgetShortcut)
         remove.activated.connect(self._on_remove_current)
@@ -149,6 +154,7 @@ class ModelsPage(QWidget):
         self._list.selectionModel().currentChanged.connect(self._on_current_changed)
         self._list.doubleClicked.connect(self._on_load_current)
         self._details.load_requested.connect(self._load)
+        self._details.settings_requested.connect(self.settings_requested)
         self._details.remove_requested.connect(self._plan_removal)
         self._details.link_activated.connect(self.link_activated)
 
@@ -271,6 +277,12 @@ class ModelsPage(QWidget):
         entry = self._entry()
         if entry is not None and entry.checkpoint is not None:
             self._load(entry)
+
+    @Slot()
+    def _on_settings_current(self) -> None:
+        entry = self._entry()
+        if entry is not None and entry.checkpoint is not None:
+            self.settings_requested.emit(entry)
 
     @Slot()
     def _on_remove_current(self) -> None:
