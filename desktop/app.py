@@ -13,6 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import qasync
-from PySide6.QtCore import QObject, Slot
+from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
 from desktop.domain.counting import counted
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 engine_logger = logging.getLogger("engine")
 
+TAKE_UP_MILLISECONDS = 1000  # after the window is shown
 SAVE_SECONDS = 5.0
 STOP_SECONDS = 30.0  # more than all steps of ProcessEngine.close() together
 
@@ -138,6 +140,7 @@ class App(QObject):
             self.notices.raise_notice(failure(FailureCode.SETTINGS_NOT_USED, reason=settings_problem))
         self._over: asyncio.Event | None = None
         self._asking = False
+        self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def main(self, options: argparse.Namespace) -> int:
@@ -147,6 +150,7 @@ class App(QObject):
         self._catch_what_nobody_caught()
         self._monitor.start()
         self.window.show()
+        QTimer.singleShot(TAKE_UP_MILLISECONDS, self._take_up_downloads)
         asyncio.get_running_loop().call_soon(_let_the_collector_work)
         code = 1
         try:
@@ -187,11 +191,14 @@ class App(QObject):
 
         False when the engine's thread did not end in time; then only the end of the process ends it.
         """
+        self._ended = True
         self.window.chat_page.keep_draft()
         self.chats.close()
         self._transfers.close()
         self._searcher.close()
         if self._models is not None:
+            self._models.browser.close()
+            self._models.downloads.close()
             self._models.shelf.close()
             self._models.adviser.close()
         stopped = asyncio.Event()
@@ -226,14 +233,21 @@ class App(QObject):
             from desktop.services.checkpoint_inspector import CheckpointInspector
             from desktop.services.checkpoint_remover import CheckpointRemover
             from desktop.services.checkpoint_shelf import CheckpointShelf
+            from desktop.services.downloads import Downloads
+            from desktop.services.hub_browser import HubBrowser
             from desktop.services.memory_adviser import MemoryAdviser
             from desktop.services.model_loader import ModelLoader, Models
             from desktop.services.run_recorder import RunRecorder
+            from desktop.storage.hub import open_with_token
+            from desktop.storage.hub_token import TokenStore
 
             inspector = CheckpointInspector(self._paths.trusted_code, parent=self)
             shelf = CheckpointShelf(self._paths, parent=self)
             adviser = MemoryAdviser(self._paths, shelf.support, parent=self)
             recorder = RunRecorder(self._paths.runs, self.host, adviser, parent=self)
+            tokens = TokenStore()
+            open_hub = partial(open_with_token, tokens)
+            browser, downloads = HubBrowser(open_hub, tokens.keep, parent=self), Downloads(open_hub, parent=self)
             self._models = Models(
                 shelf=shelf,
                 loader=ModelLoader(self.host, inspector, parent=self),
@@ -241,7 +255,14 @@ class App(QObject):
                 remover=CheckpointRemover(parent=self),
                 adviser=adviser,
                 recorder=recorder,
+                browser=browser,
+                downloads=downloads,
+                own_folder=self._paths.models,
+                monitor=self._monitor,
             )
+            downloads.model_appeared.connect(shelf.scan)
+            downloads.refused.connect(self.notices.raise_notice)
+            browser.token_forgotten.connect(self.notices.raise_notice)
             self._monitor.reading_changed.connect(adviser.show_reading)
             recorder.recording_failed.connect(self.notices.raise_notice)
             recorder.start()
@@ -250,7 +271,8 @@ class App(QObject):
 
     def _name_model_folders(self) -> None:
         if self._models is not None:
-            self._models.shelf.set_folders((str(demo_checkpoint().parent), *self.settings.model_folders))
+            named = (self.settings.download_folder, *self.settings.model_folders)
+            self._models.shelf.set_folders((str(demo_checkpoint().parent), *filter(None, named)))
 
     def _make_engine(self, on_log: Callable[[str], None]) -> Engine:
         if self.settings.run_engine_in_window_process:
@@ -286,6 +308,14 @@ class App(QObject):
     def _on_settings_changed(self, settings: Settings) -> None:
         self._save_settings(msgspec.structs.replace(settings, checkpoint=self.settings.checkpoint))
         self._apply_settings()
+
+    @Slot()
+    def _take_up_downloads(self) -> None:
+        """Nothing before the window is there; whoever leaves at once leaves them as they are."""
+        if self._ended:
+            return
+        named = self.settings.download_folder
+        self.models().downloads.take_up({self._paths.models, Path(named or self._paths.models)})
 
     @Slot(object)
     def _on_status_changed(self, status: EngineStatus) -> None:

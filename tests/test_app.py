@@ -20,10 +20,14 @@ from desktop.__main__ import parse_arguments
 from desktop.app import App
 from desktop.domain.conversation import MessageState
 from desktop.domain.errors import FailureCode, TurbodeskError, error
+from desktop.domain.hub import DownloadPlan, HubAddress, HubKind
 from desktop.engine.scripted_engine import Script, ScriptedEngine
 from desktop.storage.conversations import ConversationStore
+from desktop.storage.hub import open_hub
+from desktop.storage.hub_holding import Holding
 from desktop.storage.paths import AppPaths, app_paths, demo_checkpoint
 from desktop.ui.unsaved_question import UnsavedQuestion
+from tests.hub_server import HubServer
 
 ROOT = Path(__file__).parents[1]
 Play = Callable[[App], Awaitable[None]]
@@ -213,6 +217,36 @@ def test_a_signal_ends_the_program_in_good_order(paths: AppPaths, number: signal
     with sqlite3.connect(paths.conversations) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     database.close()
+
+
+def test_a_download_goes_on_at_the_next_start(qapp: QApplication, paths: AppPaths) -> None:
+    with HubServer() as server:
+        server.add("someone/some-model", {"config.json": b"{}", "model.safetensors": bytes(10_000)})
+        model = open_hub(HubAddress(HubKind.HUGGING_FACE, server.url)).model("someone/some-model")
+        destination = paths.models / model.folder_name
+        Holding.create(
+            DownloadPlan(
+                address=model.address,
+                model_id=model.model_id,
+                revision=model.revision,
+                files=model.files,
+                destination=str(destination),
+            )
+        )
+
+        async def play(app: App) -> None:
+            await until(lambda: str(destination) in app.models().shelf.entries)
+            app.window.close()
+
+        assert run_app(qapp, paths, play) == 0
+        assert (destination / "model.safetensors").read_bytes() == bytes(10_000)
+
+
+def test_the_start_loads_no_network_library() -> None:
+    names = ("huggingface_hub", "modelscope_hub", "keyring", "urllib3", "httpx2", "requests")
+    code = f"import sys, desktop.app; print([name for name in {names} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_what_nobody_caught_reaches_the_user_and_the_log(qapp: QApplication, paths: AppPaths) -> None:

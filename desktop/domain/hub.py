@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+RESERVE = 2 << 30  # bytes that a download leaves free on the disk
 _PATH_LENGTH = 1000  # characters
 _NAME_LENGTH = 255  # bytes, what Linux' file systems take
 
@@ -99,6 +100,18 @@ class DownloadPlan(msgspec.Struct, frozen=True, kw_only=True):
     def size(self) -> int:
         """Bytes of all files."""
         return sum(file.size for file in self.files)
+
+
+def mirror_address(text: str) -> HubAddress | None:
+    """The mirror of Hugging Face that the user means by this; None where it is no address."""
+    text = text.strip()
+    text = (text if "://" in text else f"https://{text}").rstrip("/")
+    try:
+        parts = urlsplit(text)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        return None
+    return HubAddress(HubKind.HUGGING_FACE, text) if known and not any(map(str.isspace, text)) else None
 
 
 def is_model_id(text: str) -> bool:

@@ -18,6 +18,7 @@ class SourceKind(StrEnum):
     HUGGING_FACE = "hugging_face"
     MODELSCOPE = "modelscope"
     OWN = "own"
+    DOWNLOADED = "downloaded"
 
     @property
     def words(self) -> str:
@@ -30,6 +31,7 @@ _SOURCE_WORDS = {
     SourceKind.HUGGING_FACE: "Hugging Face cache",
     SourceKind.MODELSCOPE: "ModelScope cache",
     SourceKind.OWN: "Quantized here",
+    SourceKind.DOWNLOADED: "Downloaded here",
 }
 
 

@@ -12,6 +12,7 @@ from PySide6.QtCore import QObject, Signal
 from desktop.domain.errors import FailureCode, TurbodeskError, failure
 from desktop.domain.shelf import ShelfEntry
 from desktop.storage.checkpoint_code import CodeReport, read_code
+from desktop.storage.hub_holding import read_origin
 from desktop.storage.model_card import read_card
 from desktop.storage.trust_store import TrustStore
 
@@ -22,12 +23,14 @@ class CheckpointInspector(QObject):
     Signals:
         card_read: a model's path and its ModelCard.
         code_read: a CodeReport, and what the user said to it: True, False, or None when it was not asked.
+        origin_read: a model's path, and the DownloadPlan by which it was fetched here, or None.
         forgotten: a model's path.
         failed: a model's path and the Failure.
     """
 
     card_read = Signal(str, object)
     code_read = Signal(object, object)
+    origin_read = Signal(str, object)
     forgotten = Signal(str)
     failed = Signal(str, object)
 
@@ -40,6 +43,10 @@ class CheckpointInspector(QObject):
     def read_card(self, path: str) -> None:
         """Answered by card_read."""
         self._start(path, lambda: self.card_read.emit(path, read_card(path)))
+
+    def read_origin(self, path: str) -> None:
+        """Answered by origin_read."""
+        self._start(path, lambda: self.origin_read.emit(path, read_origin(Path(path))))
 
     def read_code(self, entry: ShelfEntry) -> None:
         """Answered by code_read, each time, for files can change. Whoever loads a model asks first."""

@@ -9,17 +9,20 @@ import traceback
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal, SignalInstance, Slot
 
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
-from desktop.domain.hub import DownloadPlan, HubAddress, HubModel, wanted_files
+from desktop.domain.hub import RESERVE, DownloadPlan, HubAddress, HubModel, wanted_files
 from desktop.services.download_status import DownloadState, DownloadStatus, Pace
 from desktop.storage.cancelling import Cancelled
 from desktop.storage.hub import Hub
-from desktop.storage.hub_download import RESERVE, Download
 from desktop.storage.hub_holding import Holding, read_origin, unfinished
+
+if TYPE_CHECKING:
+    from desktop.storage.hub_download import Download
 
 AT_ONCE = 2
 REPORTED_EVERY = 250  # milliseconds
@@ -78,7 +81,7 @@ class Downloads(QObject):
 
     def take_up(self, folders: Iterable[Path]) -> None:
         """Go on with what an earlier run left beside the models in these folders; what was paused stays paused."""
-        for folder in folders:
+        for folder in () if self._closing else folders:
             self._on_disk(partial(self._find, folder))
 
     def add(self, model: HubModel, folder: Path) -> str:
@@ -190,6 +193,8 @@ class Downloads(QObject):
         self._disk_work.put(partial(self._finish, entry, problem))
 
     def _run_to_end(self, entry: _Entry) -> None:
+        from desktop.storage.hub_download import Download  # the libraries of the network are not loaded before
+
         download = Download(entry.holding, partial(self._open_hub, entry.holding.plan.address), self._reserve)
         entry.download = download
         if entry.stopping is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 from PySide6.QtCore import QObject, Signal, Slot
@@ -10,7 +11,10 @@ from desktop.domain.shelf import ShelfEntry
 from desktop.services.checkpoint_inspector import CheckpointInspector
 from desktop.services.checkpoint_remover import CheckpointRemover
 from desktop.services.checkpoint_shelf import CheckpointShelf
+from desktop.services.downloads import Downloads
 from desktop.services.engine_host import EngineHost
+from desktop.services.gpu_monitor import GpuMonitor
+from desktop.services.hub_browser import HubBrowser
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.services.run_recorder import RunRecorder
 from desktop.storage.checkpoint_code import CodeReport
@@ -60,7 +64,10 @@ class ModelLoader(QObject):
 
 
 class Models(NamedTuple):
-    """Everything that the window does with models on the disk."""
+    """Everything that the window does with models, on the disk and on hubs.
+
+    own_folder: where downloads go, unless the user names another folder. monitor: for what fits.
+    """
 
     shelf: CheckpointShelf
     loader: ModelLoader
@@ -68,3 +75,7 @@ class Models(NamedTuple):
     remover: CheckpointRemover
     adviser: MemoryAdviser
     recorder: RunRecorder
+    browser: HubBrowser
+    downloads: Downloads
+    own_folder: Path
+    monitor: GpuMonitor

@@ -1,4 +1,4 @@
-"""Where models are looked for: the hubs' caches by their own rules, our own results, and the user's folders."""
+"""Where models are looked for: the hubs' caches by their own rules, our own folders, and the user's."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def scan_roots(paths: AppPaths, folders: Iterable[str] = ()) -> tuple[ScanRoot, 
     """All roots, the more telling first: a folder that two of them hold is listed as the first one's."""
     roots = [
         ScanRoot(str(paths.quantized), SourceKind.OWN),
+        ScanRoot(str(paths.models), SourceKind.DOWNLOADED),
         ScanRoot(str(hugging_face_cache()), SourceKind.HUGGING_FACE),
         ScanRoot(str(modelscope_cache()), SourceKind.MODELSCOPE),
     ]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from desktop.domain.hub import HubAddress, HubHit, HubKind, HubModel
-from desktop.storage.hub_http import HubConnection, Patience
+from desktop.storage.hub_token import TokenStore
+
+if TYPE_CHECKING:
+    from desktop.storage.hub_http import HubConnection, Patience
 
 
 class Hub(Protocol):
@@ -24,7 +27,9 @@ class Hub(Protocol):
 
 
 def open_hub(address: HubAddress, token: str | None = None, patience: Patience | None = None) -> Hub:
-    """The hub at an address. The library that speaks with it is imported here, which takes some 0.2 s at first."""
+    """The hub at an address. The libraries that speak with it are imported here, which takes some 0.2 s at first."""
+    from desktop.storage.hub_http import HubConnection
+
     connection = HubConnection(address, token, patience)
     if address.kind is HubKind.HUGGING_FACE:
         from desktop.storage.hub_huggingface import HuggingFaceHub
@@ -33,3 +38,8 @@ def open_hub(address: HubAddress, token: str | None = None, patience: Patience |
     from desktop.storage.hub_modelscope import ModelScopeHub
 
     return ModelScopeHub(connection)
+
+
+def open_with_token(tokens: TokenStore, address: HubAddress) -> Hub:
+    """The hub at an address as the user's account there sees it. Waits while the keyring is being unlocked."""
+    return open_hub(address, tokens.token(address))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from desktop.domain.hub import HubFile
+from desktop.domain.hub import RESERVE, HubFile
 from desktop.storage.cancelling import Cancelled
 from desktop.storage.hub import Hub
 from desktop.storage.hub_holding import Holding, is_whole
@@ -16,7 +16,6 @@ from desktop.storage.hub_transfer import FileTransfer, Room
 from desktop.storage.hub_workers import work_through
 
 FILES_AT_ONCE = 3
-RESERVE = 2 << 30  # bytes that stay free on the disk
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -89,8 +89,9 @@ class HuggingFaceHub:
             raise error(FailureCode.MODEL_NOT_ON_HUB, hub=address.name, what=what) from problem
         except OfflineModeIsEnabled as problem:
             raise error(FailureCode.HUB_UNREACHABLE, hub=address.name, reason="HF_HUB_OFFLINE is set") from problem
-        except httpx2.TimeoutException as problem:
-            raise error(FailureCode.HUB_UNREACHABLE, hub=address.name, reason="it does not answer") from problem
+        except _NoAnswer as problem:
+            reason = "it does not answer" if isinstance(problem.__cause__, httpx2.TimeoutException) else "no connection"
+            raise error(FailureCode.HUB_UNREACHABLE, hub=address.name, reason=reason, detail=str(problem)) from problem
         except httpx2.HTTPError as problem:
             raise error(
                 FailureCode.HUB_UNREACHABLE, hub=address.name, reason="no connection", detail=str(problem)
@@ -104,8 +105,20 @@ class HuggingFaceHub:
             ) from problem
 
 
+class _NoAnswer(Exception):
+    """The hub cannot be reached. huggingface_hub would try httpx2's own errors for half a minute without a word."""
+
+
+class _Client(httpx2.Client):
+    def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        try:
+            return super().send(request, **options)
+        except httpx2.TransportError as problem:
+            raise _NoAnswer(str(problem)) from problem
+
+
 def _new_client() -> httpx2.Client:
-    return httpx2.Client(follow_redirects=True, event_hooks={"request": [_bound_waiting]})
+    return _Client(follow_redirects=True, event_hooks={"request": [_bound_waiting]})
 
 
 def _bound_waiting(request: httpx2.Request) -> None:

@@ -43,6 +43,7 @@ class ModelScopeHub:
         self.connection = connection
         # "" means no token; None would take one that the library finds, for any endpoint.
         self._api = HubApi(endpoint=connection.address.endpoint, token=connection.token or "")
+        self._api.openapi._max_retries = 1  # more would be a quarter of a minute without a word; the user may try again
 
     def search(self, text: str, limit: int = 50) -> list[HubHit]:
         """See Hub."""

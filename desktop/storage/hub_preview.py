@@ -14,7 +14,8 @@ import msgspec
 from desktop.domain.checkpoint import Checkpoint
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error
 from desktop.domain.hub import HubFile, HubModel, is_safe_path, wanted_files
-from desktop.storage.checkpoint_reader import read_checkpoint
+from desktop.domain.memory_shape import MemoryShape
+from desktop.storage.checkpoint_reader import read_checkpoint, read_memory_shape
 from desktop.storage.errors import storage_errors
 from desktop.storage.hub import Hub
 from desktop.storage.hub_workers import work_through
@@ -33,26 +34,39 @@ _READ_FILES = ("config.json", "generation_config.json", "tokenizer_config.json",
 class Preview(NamedTuple):
     """checkpoint: what the folder will be, its path empty; None where problem says why no engine could read it.
 
-    card: the text of the model's card, "" without one. size: bytes that a download fetches.
+    card: the text of the model's card, "" without one. size: bytes that a download fetches. shape: for a forecast of
+    its memory.
     """
 
     checkpoint: Checkpoint | None
     problem: Failure | None
     card: str
     size: int
+    shape: MemoryShape | None = None
 
 
 def preview(hub: Hub, model: HubModel) -> Preview:
     """Look at a model without fetching it. Raises TurbodeskError where the hub cannot be read, and Cancelled."""
-    checkpoint, problem = None, None
     with skeleton(hub, model) as folder:
-        try:
-            found = read_checkpoint(folder)
-            checkpoint = msgspec.structs.replace(found, path="", name=model.model_id.rpartition("/")[2])
-        except TurbodeskError as refused:
-            problem = refused.failure
-    size = sum(file.size for file in wanted_files(model.files))
-    return Preview(checkpoint, problem, read_card(hub, model), size)
+        return preview_of(hub, model, folder)
+
+
+def preview_of(hub: Hub, model: HubModel, folder: Path) -> Preview:
+    """The same from the model's skeleton."""
+    checkpoint, problem, shape = None, None, None
+    try:
+        found = read_checkpoint(folder)
+        checkpoint = msgspec.structs.replace(found, path="", name=model.model_id.rpartition("/")[2])
+        shape = read_memory_shape(folder)
+    except TurbodeskError as refused:
+        words = refused.failure.message.replace(str(folder), model.model_id)
+        problem = msgspec.structs.replace(refused.failure, message=words)
+    return Preview(checkpoint, problem, read_card(hub, model), download_size(model), shape)
+
+
+def download_size(model: HubModel) -> int:
+    """Bytes that a download fetches."""
+    return sum(file.size for file in wanted_files(model.files))
 
 
 def read_card(hub: Hub, model: HubModel) -> str:

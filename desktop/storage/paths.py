@@ -37,6 +37,11 @@ class AppPaths(msgspec.Struct, frozen=True):
         return self.data / "quantized"
 
     @property
+    def models(self) -> Path:
+        """Where models are downloaded to, unless the user names another folder."""
+        return self.data / "models"
+
+    @property
     def trusted_code(self) -> Path:
         """Which models may run code of their own."""
         return self.data / "trusted-code.json"

@@ -24,7 +24,8 @@ _MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: lambda 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What the window remembers. checkpoint: the last used model folder. geometry: of the window, base64 of Qt's bytes.
-    model_folders: searched for models, beside the caches of the hubs.
+    model_folders: searched for models, beside the caches of the hubs. download_folder: where models from a hub go, ""
+    for Turbodesk's own. hub: where they are looked for; hub_mirror: the address of a mirror of Hugging Face.
 
     chat: how conversations without settings of their own talk to the model. presets: by name. tools: those the user
     declared. always_allowed_tools: names of built-in tools that never ask. propose_titles: by the model.
@@ -34,6 +35,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     version: int = VERSION
     checkpoint: str = ""
     model_folders: tuple[str, ...] = ()
+    download_folder: str = ""
+    hub: Literal["huggingface", "mirror", "modelscope"] = "huggingface"
+    hub_mirror: str = ""
     engine: EngineConfig = EngineConfig()
     chat: ChatSettings = ChatSettings()
     presets: dict[str, ChatSettings] = {}

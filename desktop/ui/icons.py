@@ -55,6 +55,10 @@ def _continue(path: QPainterPath) -> None:
     _lines(path, ((5, 5), (5, 19)), ((9.5, 5.5), (18.5, 12), (9.5, 18.5), (9.5, 5.5)))
 
 
+def _pause(path: QPainterPath) -> None:
+    _lines(path, ((9, 5.5), (9, 18.5)), ((15, 5.5), (15, 18.5)))
+
+
 def _down(path: QPainterPath) -> None:
     _lines(path, ((12, 5), (12, 19)), ((6, 13), (12, 19), (18, 13)))
 
@@ -195,6 +199,7 @@ _SHAPES: dict[str, Callable[[QPainterPath], None]] = {
     "left": _left,
     "memory": _memory,
     "models": _models,
+    "pause": _pause,
     "pin": _pin,
     "plus": _plus,
     "right": _right,

@@ -23,6 +23,7 @@ from desktop.ui.chat.chat_page import ChatPage
 from desktop.ui.header import Header
 from desktop.ui.memory.memory_desk import MemoryDesk
 from desktop.ui.model_menu import ModelMenu
+from desktop.ui.models.models_pages import ModelsPages
 from desktop.ui.notice_bar import NoticeBar
 from desktop.ui.pages import Pages
 from desktop.ui.preferences import Preferences
@@ -89,7 +90,7 @@ class MainWindow(QMainWindow):
         self._compare_page: ComparePage | None = None
         self._transfer_dialogs: TransferDialogs | None = None
         self._pages.add("Chat", lambda: self.chat_page)
-        self._pages.add("Models", self._make_models_page)
+        self._models_pages = ModelsPages(self._pages, models, host, self.preferences, demo_path, self)
         self._pages.add("Memory", self._memory.make_page)
         self._pages.add("Compare", self._make_compare_page)
         self._pages.add("Settings", self._make_settings_page)
@@ -168,15 +169,6 @@ class MainWindow(QMainWindow):
         self.preferences.serve_page(self._settings_page)
         return self._settings_page
 
-    def _make_models_page(self) -> QWidget:
-        from desktop.ui.models.models_page import ModelsPage
-
-        page = ModelsPage(self._models(), self._host, self.preferences.settings.model_folders, self._demo_path, self)
-        page.folders_changed.connect(self.preferences.set_model_folders)
-        page.link_activated.connect(self.chat_page.ask_about_link)
-        page.settings_requested.connect(self._memory.load_with_settings)
-        return page
-
     def _make_compare_page(self) -> QWidget:
         from desktop.ui.chat.compare_page import ComparePage
 
@@ -201,6 +193,7 @@ class MainWindow(QMainWindow):
         add, chat = self.actions_registry.add, self.chat_page
         self._new = add("New chat", "Ctrl+N", self.new_chat)
         self._open = add("Open model folder…", "Ctrl+O", self._model_menu.ask_for_folder)
+        self._get = add("Get models…", "Ctrl+G", self._models_pages.get_models)
         self._load_demo = add("Load the demo model", "", self._on_load_demo)
         self._reload = add("Reload the model", "Ctrl+Shift+R", self._on_reload)
         self._unload = add("Unload the model", "Ctrl+Shift+E", self._host.unload)
@@ -239,6 +232,8 @@ class MainWindow(QMainWindow):
         self._rail.page_chosen.connect(self.show_page)
         self._pages.page_shown.connect(self._rail.set_page)
         self._header.stop_requested.connect(self._host.unload)
+        self._models_pages.link_activated.connect(self.chat_page.ask_about_link)
+        self._models_pages.settings_requested.connect(self._memory.load_with_settings)
         self._model_menu.load_requested.connect(self.load)
         self._memory.load_requested.connect(self.load)
         self._notice_bar.action_triggered.connect(self._on_action)

@@ -69,6 +69,16 @@ class Preferences(QObject):
         """Search these folders for models."""
         self._change(model_folders=folders)
 
+    @Slot(str)
+    def set_download_folder(self, folder: str) -> None:
+        """Put models from a hub below this folder."""
+        self._change(download_folder=folder)
+
+    @Slot(str, str)
+    def set_hub(self, hub: str, mirror: str) -> None:
+        """Look for models here, see Settings."""
+        self._change(hub=hub, hub_mirror=mirror)
+
     @Slot(object)
     def set_engine(self, engine: EngineConfig) -> None:
         """Load with these settings from now on."""
@@ -103,6 +113,9 @@ class Preferences(QObject):
                     tools=mine.tools,
                     always_allowed_tools=mine.always_allowed_tools,
                     model_folders=mine.model_folders,
+                    download_folder=mine.download_folder,
+                    hub=mine.hub,
+                    hub_mirror=mine.hub_mirror,
                 )
             )
         )

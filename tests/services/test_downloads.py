@@ -15,7 +15,8 @@ from desktop.services.download_status import DownloadState, DownloadStatus, Pace
 from desktop.services.downloads import AT_ONCE, REPORTED_EVERY, Downloads
 from desktop.storage.hub import open_hub
 from desktop.storage.hub_holding import HOLDING_FOLDER
-from tests.hub_server import Fault, HubServer
+from tests.hub_answers import Fault
+from tests.hub_server import HubServer
 from tests.storage.hub_fixtures import CONTENT, IMPATIENT, MODEL, content_of, hub_of
 
 WAITING, RUNNING, PAUSED, FAILED, FINISHED = DownloadState

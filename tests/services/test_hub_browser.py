@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -9,12 +10,16 @@ from pytestqt.qtbot import QtBot
 
 from desktop.domain.errors import Failure, FailureCode
 from desktop.domain.hub import HubAddress, HubHit, HubKind, HubModel
+from desktop.engine.support_asker import SupportAsker
 from desktop.services.hub_browser import HubBrowser
 from desktop.storage.hub import open_hub
 from desktop.storage.hub_preview import Preview
 from desktop.storage.paths import demo_checkpoint
-from tests.hub_server import Fault, HubServer
+from tests.hub_answers import Fault
+from tests.hub_server import HubServer
 from tests.storage.hub_fixtures import IMPATIENT, MODEL
+
+NOT_ASKED = SupportAsker("none", [sys.executable, "-c", "pass"])
 
 
 @pytest.fixture
@@ -26,7 +31,7 @@ def server() -> Iterator[HubServer]:
 
 @pytest.fixture
 def browser() -> Iterator[HubBrowser]:
-    browser = HubBrowser(lambda address: open_hub(address, patience=IMPATIENT))
+    browser = HubBrowser(lambda address: open_hub(address, patience=IMPATIENT), lambda address, token: None, NOT_ASKED)
     yield browser
     browser.close()
 

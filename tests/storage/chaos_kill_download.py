@@ -22,7 +22,8 @@ from desktop.domain.hub import HUGGING_FACE, HubAddress
 from desktop.storage.hub import open_hub
 from desktop.storage.hub_download import Download
 from desktop.storage.hub_holding import HOLDING_FOLDER, Holding, unfinished
-from tests.hub_server import Fault, HubServer
+from tests.hub_answers import Fault
+from tests.hub_server import HubServer
 from tests.storage.hub_fixtures import IMPATIENT, MODEL, content_of, plan_of
 
 ROOT = Path(__file__).parents[2]

@@ -276,8 +276,9 @@ def test_roots(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("MODELSCOPE_CACHE", "/m")
     assert modelscope_cache() == Path("/m")
     roots = scan_roots(app_paths(tmp_path), ["relative", "~/home"])
-    assert [root.kind for root in roots[:3]] == [SourceKind.OWN, SourceKind.HUGGING_FACE, SourceKind.MODELSCOPE]
-    assert [root.path for root in roots[3:]] == [os.path.abspath("relative"), os.path.expanduser("~/home")]
+    kinds = [SourceKind.OWN, SourceKind.DOWNLOADED, SourceKind.HUGGING_FACE, SourceKind.MODELSCOPE]
+    assert [root.kind for root in roots[:4]] == kinds
+    assert [root.path for root in roots[4:]] == [os.path.abspath("relative"), os.path.expanduser("~/home")]
     assert roots[0].path == str(tmp_path / "quantized")
 
 

@@ -15,7 +15,8 @@ from desktop.domain.errors import FailureCode, TurbodeskError, failure
 from desktop.domain.hub import DownloadPlan, HubFile
 from desktop.storage.hub_download import Download
 from desktop.storage.hub_holding import HOLDING_FOLDER, Holding, is_whole, read_origin, unfinished
-from tests.hub_server import Fault, HubServer
+from tests.hub_answers import Fault
+from tests.hub_server import HubServer
 from tests.storage.chaos_kill_download import kill_download
 from tests.storage.hub_fixtures import CONTENT, MODEL, content_of, fetch, hub_of, plan_of
 

@@ -15,7 +15,8 @@ from desktop.domain.hub import HubKind
 from desktop.storage.checkpoint_reader import read_checkpoint
 from desktop.storage.hub_preview import preview, skeleton
 from desktop.storage.paths import demo_checkpoint
-from tests.hub_server import Fault, HubServer
+from tests.hub_answers import Fault
+from tests.hub_server import HubServer
 from tests.storage.hub_fixtures import MODEL, hub_of
 
 CONFIG = json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama"}).encode()

@@ -19,7 +19,8 @@ from desktop.storage import hub_http, hub_transfer
 from desktop.storage.cancelling import Cancelled
 from desktop.storage.hub_download import Download
 from desktop.storage.hub_holding import HOLDING_FOLDER, Holding
-from tests.hub_server import TOKEN, Fault, HubServer
+from tests.hub_answers import Fault
+from tests.hub_server import TOKEN, HubServer
 from tests.storage.hub_fixtures import CONTENT, MODEL, content_of, fetch, hub_of, plan_of
 
 WEIGHTS = "model.safetensors"

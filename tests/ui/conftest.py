@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,19 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from desktop.domain.checkpoint import Checkpoint
+from desktop.domain.hub import HubAddress
 from desktop.engine.scripted_engine import Script, ScriptedEngine
 from desktop.engine.support_asker import SupportAsker
+from desktop.hardware.nvml import NvmlReader
 from desktop.services.chats import Chats
 from desktop.services.checkpoint_inspector import CheckpointInspector
 from desktop.services.checkpoint_remover import CheckpointRemover
 from desktop.services.checkpoint_shelf import CheckpointShelf
+from desktop.services.downloads import Downloads
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState
+from desktop.services.gpu_monitor import GpuMonitor
+from desktop.services.hub_browser import HubBrowser
 from desktop.services.library import Library
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.services.model_loader import ModelLoader, Models
@@ -27,10 +33,13 @@ from desktop.services.notices import Notices
 from desktop.services.run_recorder import RunRecorder
 from desktop.services.store_writer import StoreWriter
 from desktop.storage.conversations import ConversationStore
+from desktop.storage.hub import Hub, open_hub
+from desktop.storage.hub_token import TokenStore
 from desktop.storage.paths import app_paths
 from desktop.storage.settings import Settings
 from desktop.ui.main_window import MainWindow
 from desktop.ui.theme import apply_theme
+from tests.storage.hub_fixtures import IMPATIENT
 
 DEMO = "/models/demo-checkpoint"
 OTHER = "/models/Qwen3-8B-AWQ"
@@ -100,6 +109,10 @@ class Desk:
         self.until(lambda: self.chats.generating_count == 0)
 
 
+def _open_hub(tokens: TokenStore, address: HubAddress) -> Hub:
+    return open_hub(address, tokens.token(address), IMPATIENT)
+
+
 @pytest.fixture
 def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     """An open window; the engine is not loaded. LMDeploy is not asked what it runs."""
@@ -116,10 +129,26 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
     notices = Notices()
     paths = app_paths(tmp_path / "turbodesk")
     inspector = CheckpointInspector(paths.trusted_code)
-    shelf = CheckpointShelf(paths, SupportAsker("none", [sys.executable, "-c", "pass"]))
+    asker = SupportAsker("none", [sys.executable, "-c", "pass"])
+    shelf = CheckpointShelf(paths, asker)
+    tokens = TokenStore()
+    open_it = partial(_open_hub, tokens)
+    browser, downloads = HubBrowser(open_it, tokens.keep, asker), Downloads(open_it, reserve=0)
+    downloads.model_appeared.connect(shelf.scan)
     adviser = MemoryAdviser(paths, shelf.support)
     recorder = RunRecorder(paths.runs, host, adviser, measure_seconds=0.05)
-    models = Models(shelf, ModelLoader(host, inspector), inspector, CheckpointRemover(), adviser, recorder)
+    models = Models(
+        shelf=shelf,
+        loader=ModelLoader(host, inspector),
+        inspector=inspector,
+        remover=CheckpointRemover(),
+        adviser=adviser,
+        recorder=recorder,
+        browser=browser,
+        downloads=downloads,
+        own_folder=paths.models,
+        monitor=GpuMonitor(NvmlReader()),
+    )
     window = MainWindow(host, chats, notices, lambda: models, QWidget(), Settings(), DEMO)
 
     def apply(settings: Settings) -> None:
@@ -137,6 +166,8 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
         host.shutdown()
     host.wait(1000)
     assert writer.close(5.0)
+    browser.close()
+    downloads.close()
     shelf.close()
     recorder.close()
     adviser.close()

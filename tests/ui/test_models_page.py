@@ -63,7 +63,7 @@ def test_what_is_found_is_listed_with_the_broken_ones_last(desk: Desk, folder: P
     choose(desk, page, "good")
     assert page._details._heading.text() == "good"
     assert page._details._load.isEnabled()
-    desk.until(lambda: page._details._body is not None and "Turbodesk" in page._details._body.text)
+    desk.until(lambda: page._details._card.body is not None and "Turbodesk" in page._details._card.body.text)
     choose(desk, page, "broken")
     assert not page._details._load.isEnabled()
     assert page._details._problem is not None
@@ -75,7 +75,7 @@ def test_what_is_found_is_listed_with_the_broken_ones_last(desk: Desk, folder: P
 def test_nothing_found_says_what_to_do(desk: Desk) -> None:
     page = opened(desk, None)
     assert page._nothing.isVisible()
-    assert "Add a folder" in page._nothing.text()
+    assert "add a folder" in page._nothing.text()
 
 
 def test_a_named_folder_is_kept_in_the_settings(desk: Desk, folder: Path) -> None:

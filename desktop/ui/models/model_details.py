@@ -4,43 +4,42 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, QUrl, Signal, Slot
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from desktop.domain.engine_support import EngineSupport
 from desktop.domain.shelf import ShelfEntry
 from desktop.storage.model_card import ModelCard
 from desktop.ui.failure_card import FailureCard
-from desktop.ui.markdown.body import MarkdownBody
-from desktop.ui.models.model_words import ENGINE_NAMES, facts
-from desktop.ui.theme import SPACE, TYPE, font_of
-
-_WIDTH = 720  # of the column
-_NAME_WIDTH = 110
+from desktop.ui.models.card_view import CardView
+from desktop.ui.models.engines_view import EnginesView
+from desktop.ui.models.facts_form import FactsForm, heading
+from desktop.ui.models.model_words import facts
+from desktop.ui.theme import SPACE, TYPE
 
 
 class ModelDetails(QScrollArea):
     """Signals:
-    load_requested, settings_requested (to load with), remove_requested: a ShelfEntry.
+    load_requested, settings_requested (to load with), remove_requested, repair_requested: a ShelfEntry.
     link_activated: an address in the card.
     """
 
     load_requested = Signal(object)
     settings_requested = Signal(object)
     remove_requested = Signal(object)
+    repair_requested = Signal(object)
     link_activated = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._entry: ShelfEntry | None = None
         self._loaded = ""
-        self._body: MarkdownBody | None = None
         self._problem: FailureCard | None = None
         self.setWidgetResizable(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setAccessibleName("Details of the model")
         content = QWidget(self)
-        self._heading = _label(content, TYPE.title, bold=True)
+        self._heading = heading(content, TYPE.title)
         self._load = QPushButton("Load", content)
         self._load.setProperty("primary", True)
         self._load.clicked.connect(self._on_load_clicked)
@@ -49,29 +48,30 @@ class ModelDetails(QScrollArea):
         self._settings.clicked.connect(self._on_settings_clicked)
         self._open = QPushButton("Open the folder", content)
         self._open.clicked.connect(self._on_open_clicked)
+        self._repair = QPushButton("Check and repair", content)
+        self._repair.setToolTip("Compare every file with what the hub publishes, and fetch again what is broken")
+        self._repair.clicked.connect(self._on_repair_clicked)
+        self._repair.hide()
         self._remove = QPushButton("Remove…", content)
         self._remove.clicked.connect(self._on_remove_clicked)
         buttons = QHBoxLayout()
         buttons.setSpacing(SPACE[1])
-        for button in (self._load, self._settings, self._open, self._remove):
+        for button in (self._load, self._settings, self._open, self._repair, self._remove):
             button.setAccessibleName(button.text().rstrip("…"))
             buttons.addWidget(button)
         buttons.addStretch(1)
-        self._facts = _form()
-        self._engines_heading = _label(content, TYPE.body, bold=True)
-        self._engines_heading.setText("What runs it")
-        self._engines = _form()
-        self._card_heading = _label(content, TYPE.body, bold=True)
-        self._card_heading.setText("Model card")
+        self._facts = FactsForm()
+        self._engines = EnginesView(content)
+        self._card = CardView(content)
+        self._card.link_activated.connect(self.link_activated)
         self._column = QVBoxLayout(content)
         self._column.setContentsMargins(SPACE[3], SPACE[3], SPACE[3], SPACE[3])
         self._column.setSpacing(SPACE[2])
         self._column.addWidget(self._heading)
         self._column.addLayout(buttons)
         self._column.addLayout(self._facts)
-        self._column.addWidget(self._engines_heading)
-        self._column.addLayout(self._engines)
-        self._column.addWidget(self._card_heading)
+        self._column.addWidget(self._engines)
+        self._column.addWidget(self._card)
         self._column.addStretch(1)
         self.setWidget(content)
 
@@ -86,14 +86,19 @@ class ModelDetails(QScrollArea):
         self._entry = entry
         self._heading.setText(entry.title)
         self._show_problem()
-        _clear(self._facts)
+        self._facts.clear()
         for name, value in facts(entry):
-            _row(self._facts, name, value)
+            self._facts.add(name, value)
         if other:
             self.show_support(None)
             self.show_card(ModelCard(summary=entry.card))
+            self.set_repairable(False)
             self.verticalScrollBar().setValue(0)
         self.set_loaded(self._loaded)
+
+    def set_repairable(self, known: bool) -> None:
+        """Whether it is known what its files must be, because it was fetched by Turbodesk."""
+        self._repair.setVisible(known)
 
     def set_loaded(self, path: str) -> None:
         """Which model is loaded, "" for none."""
@@ -108,35 +113,12 @@ class ModelDetails(QScrollArea):
 
     def show_support(self, support: EngineSupport | None) -> None:
         """Which engine runs it; None while LMDeploy is being asked."""
-        _clear(self._engines)
-        shown = self._entry is not None and self._entry.checkpoint is not None
-        self._engines_heading.setVisible(shown)
-        if not shown:
-            return
-        if support is None:
-            _row(self._engines, "", "LMDeploy is being asked …")
-        elif support.failure:
-            _row(self._engines, "", support.failure)
-        else:
-            for verdict in support.verdicts:
-                words = " ".join((verdict.reason, *verdict.notes))
-                _row(self._engines, ENGINE_NAMES[verdict.backend], words, dim=not verdict.runs)
+        self._engines.setVisible(self._entry is not None and self._entry.checkpoint is not None)
+        self._engines.show_support(support)
 
     def show_card(self, card: ModelCard) -> None:
         """Show the README's text."""
-        self._card_heading.setVisible(bool(card.text))
-        if self._body is not None:
-            self._column.removeWidget(self._body)
-            self._body.hide()
-            self._body.deleteLater()
-            self._body = None
-        if card.text:
-            self._body = MarkdownBody(min(self.viewport().width() - 2 * SPACE[3], _WIDTH), self.widget())
-            self._body.setAccessibleName("Model card")
-            self._body.link_activated.connect(self.link_activated)
-            self._body.set_visible_range(0, 1_000_000)
-            self._body.set_text(card.text, finished=True)
-            self._column.insertWidget(self._column.count() - 1, self._body)
+        self._card.show_text(card.text, self.viewport().width() - 2 * SPACE[3])
 
     def _show_problem(self) -> None:
         if self._problem is not None:
@@ -153,6 +135,10 @@ class ModelDetails(QScrollArea):
         self.load_requested.emit(self._entry)
 
     @Slot()
+    def _on_repair_clicked(self) -> None:
+        self.repair_requested.emit(self._entry)
+
+    @Slot()
     def _on_settings_clicked(self) -> None:
         self.settings_requested.emit(self._entry)
 
@@ -164,38 +150,3 @@ class ModelDetails(QScrollArea):
     def _on_open_clicked(self) -> None:
         if self._entry is not None:
             QDesktopServices.openUrl(QUrl.fromLocalFile(self._entry.path))
-
-
-def _label(parent: QWidget, size: float, *, bold: bool) -> QLabel:
-    label = QLabel(parent)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setFont(font_of(label, size, bold=bold))
-    return label
-
-
-def _form() -> QFormLayout:
-    form = QFormLayout()
-    form.setHorizontalSpacing(SPACE[2])
-    form.setVerticalSpacing(SPACE[0])
-    form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
-    return form
-
-
-def _row(form: QFormLayout, name: str, value: str, *, dim: bool = False) -> None:
-    field = QLabel(value)
-    field.setTextFormat(Qt.TextFormat.PlainText)
-    field.setWordWrap(True)
-    field.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    field.setProperty("dim", dim)
-    field.setAccessibleName(f"{name}: {value}" if name else value)
-    title = QLabel(name)
-    title.setProperty("dim", True)
-    title.setFixedWidth(_NAME_WIDTH)
-    form.addRow(title, field)
-
-
-def _clear(form: QFormLayout) -> None:
-    while form.rowCount():
-        form.removeRow(0)

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.domain.errors import Failure
+from desktop.domain.hub import DownloadPlan
 from desktop.domain.shelf import ScanReport, ShelfEntry
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
@@ -30,6 +31,7 @@ from desktop.storage.model_card import ModelCard
 from desktop.ui.controls import ElidedLabel
 from desktop.ui.format import format_bytes
 from desktop.ui.icons import icon
+from desktop.ui.models.download_strip import DownloadStrip
 from desktop.ui.models.model_details import ModelDetails
 from desktop.ui.models.models_delegate import ModelsDelegate
 from desktop.ui.models.models_list_model import ModelsListModel, Role
@@ -45,12 +47,15 @@ class ModelsPage(QWidget):
     loading: a load was begun.
     settings_requested: the ShelfEntry of a model that is to be loaded with settings.
     link_activated: an address in a model's card.
+    get_requested: search a hub. token_requested: the DownloadPlan of a model that needs a token.
     """
 
     folders_changed = Signal(object)
     loading = Signal()
     settings_requested = Signal(object)
     link_activated = Signal(str)
+    get_requested = Signal()
+    token_requested = Signal(object)
 
     def __init__(
         self, models: Models, host: EngineHost, folders: tuple[str, ...], kept: str, parent: QWidget | None = None
@@ -81,6 +86,12 @@ class ModelsPage(QWidget):
         self._add.setIcon(icon("plus"))
         self._add.setIconSize(QSize(16, 16))
         self._add.setAccessibleName("Add a folder to search for models")
+        self._get = QPushButton("Get models…", self)
+        self._get.setIcon(icon("down"))
+        self._get.setIconSize(QSize(16, 16))
+        self._get.setAccessibleName("Search a hub for models to download")
+        self._get.clicked.connect(self.get_requested)
+        self._strip = DownloadStrip(self._models.downloads, self)
         self._list.setModel(self._list_model)
         self._list.setItemDelegate(ModelsDelegate(self._list))
         self._list.setUniformItemSizes(True)
@@ -105,8 +116,13 @@ class ModelsPage(QWidget):
         column = QVBoxLayout(side)
         column.setContentsMargins(SPACE[1], SPACE[1], SPACE[1], SPACE[1])
         column.setSpacing(SPACE[1])
-        column.addWidget(self._add)
+        top = QHBoxLayout()
+        top.setSpacing(SPACE[1])
+        top.addWidget(self._get, 1)
+        top.addWidget(self._add, 1)
+        column.addLayout(top)
         column.addWidget(self._filter)
+        column.addWidget(self._strip)
         column.addWidget(self._list, 1)
         column.addWidget(self._undo_bar)
         column.addWidget(self._state)
@@ -142,6 +158,10 @@ class ModelsPage(QWidget):
         shelf.scan_failed.connect(self._on_scan_failed)
         shelf.support_changed.connect(self._on_support_changed)
         inspector.card_read.connect(self._on_card_read)
+        inspector.origin_read.connect(self._on_origin_read)
+        self._models.downloads.model_appeared.connect(self._on_model_appeared)
+        self._strip.show_requested.connect(self.show_model)
+        self._strip.token_requested.connect(self.token_requested)
         self._models.loader.consent_needed.connect(self._on_consent_needed)
         remover.planned.connect(self._on_removal_planned)
         remover.removed.connect(self._on_removed)
@@ -156,6 +176,7 @@ class ModelsPage(QWidget):
         self._details.load_requested.connect(self._load)
         self._details.settings_requested.connect(self.settings_requested)
         self._details.remove_requested.connect(self._plan_removal)
+        self._details.repair_requested.connect(self._repair)
         self._details.link_activated.connect(self.link_activated)
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -180,6 +201,14 @@ class ModelsPage(QWidget):
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
+    @Slot(str)
+    def show_model(self, path: str) -> None:
+        """Select this model, as soon as it is found."""
+        self._wanted = path
+        if path in self._models.shelf.entries and self._list_model.row_of(path) < 0:
+            self._filter.clear()
+        self._select(path)
+
     def _entry(self) -> ShelfEntry | None:
         index = self._list.currentIndex()
         return index.data(Role.ENTRY) if index.isValid() else None
@@ -187,6 +216,9 @@ class ModelsPage(QWidget):
     def _load(self, entry: ShelfEntry) -> None:
         self._models.loader.load(entry)
         self.loading.emit()
+
+    def _repair(self, entry: ShelfEntry) -> None:
+        self._models.downloads.repair(Path(entry.path))
 
     def _plan_removal(self, entry: ShelfEntry) -> None:
         shelf, status = self._models.shelf, self._host.status
@@ -197,25 +229,27 @@ class ModelsPage(QWidget):
         count = self._list_model.count
         self._state.show_words(words or ("1 model" if count == 1 else f"{count:,} models"))
         empty = (
-            "No model was found. Add a folder that holds models, or open one with Ctrl+O."
+            "No model was found. Get one from a hub, add a folder that holds models, or open one with Ctrl+O."
             if not count
             else "Choose a model on the left."
         )
         self._nothing.setText(words if words and not count else empty)
         self._stack.setCurrentWidget(self._nothing if self._entry() is None else self._details)
 
-    def _select(self, path: str) -> None:
+    def _select(self, path: str) -> bool:
         row = self._list_model.row_of(path)
         if row >= 0:
             self._list.setCurrentIndex(self._list_model.index(row))
-            self._wanted = ""
+            if path == self._wanted:
+                self._wanted = ""
+        return row >= 0
 
     @Slot(object, object)
     def _on_entries_changed(self, changed: list[ShelfEntry], gone: list[str]) -> None:
         entry = self._entry()
-        wanted = self._wanted or (entry.path if entry is not None else "")
         self._list_model.change(changed, gone)
-        self._select(wanted)
+        if not self._select(self._wanted) and entry is not None:
+            self._select(entry.path)
         self._show_state()
 
     @Slot()
@@ -246,6 +280,17 @@ class ModelsPage(QWidget):
         if entry is not None and entry.path == path:
             self._details.show_card(card)
 
+    @Slot(str, object)
+    def _on_origin_read(self, path: str, origin: DownloadPlan | None) -> None:
+        entry = self._details.entry
+        if entry is not None and entry.path == path:
+            self._details.set_repairable(origin is not None)
+
+    @Slot(str)
+    def _on_model_appeared(self, path: str) -> None:
+        if not self.isVisible() or self._entry() is None:  # nobody is looking at another one
+            self.show_model(path)
+
     @Slot(QModelIndex, QModelIndex)
     def _on_current_changed(self, current: QModelIndex, _before: QModelIndex) -> None:
         entry = current.data(Role.ENTRY) if current.isValid() else None
@@ -255,6 +300,7 @@ class ModelsPage(QWidget):
             self._details.show_support(self._models.shelf.support(entry.path))
             if other:
                 self._models.inspector.read_card(entry.path)
+                self._models.inspector.read_origin(entry.path)
         self._stack.setCurrentWidget(self._nothing if entry is None else self._details)
 
     @Slot(str)
