@@ -83,6 +83,10 @@ class NumberBox(QSpinBox):
         self._things = things
         self._on_value_changed(self.value())
 
+    def setValue(self, value: int) -> None:
+        super().setValue(value)
+        self._on_value_changed(self.value())  # also while signals are blocked
+
     @Slot(int)
     def _on_value_changed(self, value: int) -> None:
         super().setSuffix(self._things.removesuffix("s") if value == 1 else self._things)
