@@ -258,7 +258,6 @@ class App(QObject):
                 browser=browser,
                 downloads=downloads,
                 own_folder=self._paths.models,
-                monitor=self._monitor,
             )
             downloads.model_appeared.connect(shelf.scan)
             downloads.refused.connect(self.notices.raise_notice)

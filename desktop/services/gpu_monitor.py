@@ -38,18 +38,12 @@ class GpuMonitor(QObject):
         self._reader = reader
         self._interval = interval
         self._stop_timeout = stop_timeout
-        self._last: MemoryReading | None = None
         self._engine_pid: int | None = None
         self._engine_pids: frozenset[int] = frozenset()
         self._tree_read_at = -TREE_SECONDS
         self._stopping = threading.Event()
         self._emitting = threading.Lock()
         self._thread: threading.Thread | None = None
-
-    @property
-    def last(self) -> MemoryReading | None:
-        """The last reading; None before the first."""
-        return self._last
 
     def set_engine_pid(self, pid: int | None) -> None:
         """Whose share to report: the engine's process with all its descendants, or nobody's."""
@@ -76,7 +70,7 @@ class GpuMonitor(QObject):
     def _run(self) -> None:
         due = time.monotonic()
         while not self._stopping.is_set():
-            reading = self._last = self._sample()
+            reading = self._sample()
             with self._emitting:
                 if not self._stopping.is_set():
                     self.reading_changed.emit(reading)

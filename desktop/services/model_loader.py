@@ -13,7 +13,6 @@ from desktop.services.checkpoint_remover import CheckpointRemover
 from desktop.services.checkpoint_shelf import CheckpointShelf
 from desktop.services.downloads import Downloads
 from desktop.services.engine_host import EngineHost
-from desktop.services.gpu_monitor import GpuMonitor
 from desktop.services.hub_browser import HubBrowser
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.services.run_recorder import RunRecorder
@@ -66,7 +65,7 @@ class ModelLoader(QObject):
 class Models(NamedTuple):
     """Everything that the window does with models, on the disk and on hubs.
 
-    own_folder: where downloads go, unless the user names another folder. monitor: for what fits.
+    own_folder: where downloads go, unless the user names another folder.
     """
 
     shelf: CheckpointShelf
@@ -78,4 +77,3 @@ class Models(NamedTuple):
     browser: HubBrowser
     downloads: Downloads
     own_folder: Path
-    monitor: GpuMonitor

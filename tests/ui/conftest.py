@@ -16,7 +16,6 @@ from desktop.domain.checkpoint import Checkpoint
 from desktop.domain.hub import HubAddress
 from desktop.engine.scripted_engine import Script, ScriptedEngine
 from desktop.engine.support_asker import SupportAsker
-from desktop.hardware.nvml import NvmlReader
 from desktop.services.chats import Chats
 from desktop.services.checkpoint_inspector import CheckpointInspector
 from desktop.services.checkpoint_remover import CheckpointRemover
@@ -24,7 +23,6 @@ from desktop.services.checkpoint_shelf import CheckpointShelf
 from desktop.services.downloads import Downloads
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState
-from desktop.services.gpu_monitor import GpuMonitor
 from desktop.services.hub_browser import HubBrowser
 from desktop.services.library import Library
 from desktop.services.memory_adviser import MemoryAdviser
@@ -147,7 +145,6 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
         browser=browser,
         downloads=downloads,
         own_folder=paths.models,
-        monitor=GpuMonitor(NvmlReader()),
     )
     window = MainWindow(host, chats, notices, lambda: models, QWidget(), Settings(), DEMO)
 

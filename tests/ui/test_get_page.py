@@ -144,7 +144,7 @@ def test_a_hub_that_cannot_be_reached_says_so_and_is_asked_again(desk: Desk, pag
 
 def test_a_look_says_what_a_model_is_before_anything_is_fetched(desk: Desk, page: GetPage, server: HubServer) -> None:
     host = HostReading(total=32 << 30, used=0, available=32 << 30)
-    desk.models.monitor._last = MemoryReading(monotonic_time=0.0, cards=(), host=host)
+    desk.models.adviser.show_reading(MemoryReading(monotonic_time=0.0, cards=(), host=host))
     look(desk, page)
     shown = {label.accessibleName() for label in page.details.findChildren(type(page._words))}
     for words in ("Family: Qwen3", "Precision: 16-bit", "Licence: apache-2.0", "Chat template: yes"):

@@ -301,8 +301,8 @@ class GetPage(QWidget):
     def _show_cost(self) -> None:
         preview = self.details.preview
         assert preview is not None
-        reading, config = self._models.monitor.last, self._preferences.settings.engine
-        words = memory_sentence(preview.shape, config, reading, self._support)
+        config = self._preferences.settings.engine
+        words = memory_sentence(preview.shape, config, self._models.adviser, self._support)
         self.details.show_cost(str(self._folder()), self._free, words)
 
     @Slot()
