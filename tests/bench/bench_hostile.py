@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import tempfile
 import threading
@@ -41,6 +42,7 @@ async def _measure() -> dict[str, float]:
         app = App(app_paths(Path(folder)), lambda on_log: ScriptedEngine(script[0]))
         app.window.resize(1280, 800)
         app.window.show()
+        gc.freeze()  # as App.main() does: else each collection looks through everything that was imported
         ready = asyncio.Event()
         app.host.status_changed.connect(lambda status: ready.set() if status.state is EngineState.READY else None)
 
