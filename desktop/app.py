@@ -13,7 +13,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
@@ -50,7 +49,7 @@ from desktop.ui.memory.gauge import MemoryGauge
 from desktop.ui.theme import STYLE, apply_theme
 
 if TYPE_CHECKING:
-    from desktop.services.model_loader import Models
+    from desktop.services.models import Models
 
 logger = logging.getLogger(__name__)
 engine_logger = logging.getLogger("engine")
@@ -230,41 +229,14 @@ class App(QObject):
     def models(self) -> Models:
         """The models on the disk. Built when they are first wanted: a start would pay for them otherwise."""
         if self._models is None:
-            from desktop.services.checkpoint_inspector import CheckpointInspector
-            from desktop.services.checkpoint_remover import CheckpointRemover
-            from desktop.services.checkpoint_shelf import CheckpointShelf
-            from desktop.services.downloads import Downloads
-            from desktop.services.hub_browser import HubBrowser
-            from desktop.services.memory_adviser import MemoryAdviser
-            from desktop.services.model_loader import ModelLoader, Models
-            from desktop.services.run_recorder import RunRecorder
-            from desktop.storage.hub import open_with_token
-            from desktop.storage.hub_token import TokenStore
+            from desktop.services.models import make_models
 
-            inspector = CheckpointInspector(self._paths.trusted_code, parent=self)
-            shelf = CheckpointShelf(self._paths, parent=self)
-            adviser = MemoryAdviser(self._paths, shelf.support, parent=self)
-            recorder = RunRecorder(self._paths.runs, self.host, adviser, parent=self)
-            tokens = TokenStore()
-            open_hub = partial(open_with_token, tokens)
-            browser, downloads = HubBrowser(open_hub, tokens.keep, parent=self), Downloads(open_hub, parent=self)
-            self._models = Models(
-                shelf=shelf,
-                loader=ModelLoader(self.host, inspector, parent=self),
-                inspector=inspector,
-                remover=CheckpointRemover(parent=self),
-                adviser=adviser,
-                recorder=recorder,
-                browser=browser,
-                downloads=downloads,
-                own_folder=self._paths.models,
-            )
-            downloads.model_appeared.connect(shelf.scan)
-            downloads.refused.connect(self.notices.raise_notice)
-            browser.token_forgotten.connect(self.notices.raise_notice)
-            self._monitor.reading_changed.connect(adviser.show_reading)
-            recorder.recording_failed.connect(self.notices.raise_notice)
-            recorder.start()
+            models = self._models = make_models(self._paths, self.host, self)
+            models.downloads.refused.connect(self.notices.raise_notice)
+            models.browser.token_forgotten.connect(self.notices.raise_notice)
+            models.recorder.recording_failed.connect(self.notices.raise_notice)
+            self._monitor.reading_changed.connect(models.adviser.show_reading)
+            models.recorder.start()
             self._name_model_folders()
         return self._models
 

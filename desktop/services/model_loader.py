@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
-
 from PySide6.QtCore import QObject, Signal, Slot
 
 from desktop.domain.shelf import ShelfEntry
 from desktop.services.checkpoint_inspector import CheckpointInspector
-from desktop.services.checkpoint_remover import CheckpointRemover
-from desktop.services.checkpoint_shelf import CheckpointShelf
-from desktop.services.downloads import Downloads
 from desktop.services.engine_host import EngineHost
-from desktop.services.hub_browser import HubBrowser
-from desktop.services.memory_adviser import MemoryAdviser
-from desktop.services.run_recorder import RunRecorder
 from desktop.storage.checkpoint_code import CodeReport
 
 
@@ -60,20 +51,3 @@ class ModelLoader(QObject):
             self._host.load(report.path, trusted=True)
         else:
             self.consent_needed.emit(report)
-
-
-class Models(NamedTuple):
-    """Everything that the window does with models, on the disk and on hubs.
-
-    own_folder: where downloads go, unless the user names another folder.
-    """
-
-    shelf: CheckpointShelf
-    loader: ModelLoader
-    inspector: CheckpointInspector
-    remover: CheckpointRemover
-    adviser: MemoryAdviser
-    recorder: RunRecorder
-    browser: HubBrowser
-    downloads: Downloads
-    own_folder: Path

@@ -30,7 +30,7 @@ from desktop.ui.preferences import Preferences
 from desktop.ui.rail import Rail
 
 if TYPE_CHECKING:
-    from desktop.services.model_loader import Models
+    from desktop.services.models import Models
     from desktop.ui.chat.compare_page import ComparePage
     from desktop.ui.chat.transfer_dialogs import TransferDialogs
     from desktop.ui.settings_page import SettingsPage

@@ -26,7 +26,8 @@ from desktop.services.engine_status import EngineState
 from desktop.services.hub_browser import HubBrowser
 from desktop.services.library import Library
 from desktop.services.memory_adviser import MemoryAdviser
-from desktop.services.model_loader import ModelLoader, Models
+from desktop.services.model_loader import ModelLoader
+from desktop.services.models import Models
 from desktop.services.notices import Notices
 from desktop.services.run_recorder import RunRecorder
 from desktop.services.store_writer import StoreWriter

@@ -13,7 +13,7 @@ from desktop.ui.preferences import Preferences
 
 if TYPE_CHECKING:
     from desktop.domain.shelf import ShelfEntry
-    from desktop.services.model_loader import Models
+    from desktop.services.models import Models
 
 
 class MemoryDesk(QObject):

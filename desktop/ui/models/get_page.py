@@ -22,7 +22,7 @@ from desktop.domain.engine_support import EngineSupport
 from desktop.domain.errors import Failure
 from desktop.domain.hub import HUGGING_FACE, MODELSCOPE, HubAddress, HubHit, HubModel, is_model_id, mirror_address
 from desktop.services.download_status import DownloadState, DownloadStatus
-from desktop.services.model_loader import Models
+from desktop.services.models import Models
 from desktop.storage.hub_preview import Preview
 from desktop.ui.controls import ChoiceBox, ElidedLabel
 from desktop.ui.icons import icon

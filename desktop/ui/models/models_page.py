@@ -24,7 +24,7 @@ from desktop.domain.hub import DownloadPlan
 from desktop.domain.shelf import ScanReport, ShelfEntry
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
-from desktop.services.model_loader import Models
+from desktop.services.models import Models
 from desktop.storage.checkpoint_code import CodeReport
 from desktop.storage.checkpoint_removal import RemovalPlan, Removed
 from desktop.storage.model_card import ModelCard

@@ -14,7 +14,7 @@ from desktop.ui.preferences import Preferences
 
 if TYPE_CHECKING:
     from desktop.domain.hub import DownloadPlan
-    from desktop.services.model_loader import Models
+    from desktop.services.models import Models
 
 MODELS, GET = "Models", "Get models"
 
