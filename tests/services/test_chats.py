@@ -128,13 +128,16 @@ def test_text_is_on_disk_while_it_streams(desk: Desk) -> None:
     assert desk.saved(conversation)[-1].state is MessageState.STREAMING
     desk.until(lambda: len(next(iter(desk.shown.values()), "")) > 2000)
 
-    def is_saved() -> bool:
+    missing = []
+    for _ in range(15):
+        length = len(next(iter(desk.shown.values())))
+        desk.until(lambda: len(next(iter(desk.shown.values()))) > length + 400)  # noqa: B023 (awaited here)
         saved = desk.saved(conversation)[-1]
         assert saved.state is MessageState.STREAMING
         assert desk.shown[saved.id].startswith(saved.content)
-        return 0 <= len(desk.shown[saved.id]) - len(saved.content) < 2000  # half a second's text
-
-    desk.until(is_saved)
+        missing.append(len(desk.shown[saved.id]) - len(saved.content))
+    # Half a second's text; the median, because a machine that is busy may hold the writer up once.
+    assert sorted(missing)[7] < 2000
 
 
 def test_several_conversations_generate_at_once(desk: Desk) -> None:
