@@ -33,6 +33,7 @@ from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.services.gpu_monitor import GpuMonitor
 from desktop.services.library import Library
+from desktop.services.memory_history import MemoryHistory
 from desktop.services.notices import Notices
 from desktop.services.searcher import Searcher
 from desktop.services.store_writer import StoreWriter
@@ -110,6 +111,7 @@ class App(QObject):
         self._searcher = Searcher(self._open_store, parent=self)
         self._transfers = Transfers(self.library, self._open_store, parent=self)
         self._monitor = GpuMonitor(NvmlReader(), parent=self)
+        self._history = MemoryHistory(parent=self)
         self._models: Models | None = None
         self._apply_settings()  # the theme before there are widgets: dressing them later costs a second time
         gauge = MemoryGauge()
@@ -117,6 +119,7 @@ class App(QObject):
             self.host, self.chats, self.notices, self.models, gauge, self.settings, str(demo_checkpoint())
         )
 
+        self._monitor.reading_changed.connect(self._history.add)
         self._monitor.reading_changed.connect(gauge.show_reading)
         self._writer.save_failed.connect(self.notices.raise_notice)
         self._writer.write_lost.connect(self.notices.raise_notice)
@@ -230,15 +233,22 @@ class App(QObject):
         """The models on the disk. Built when they are first wanted: a start would pay for them otherwise."""
         if self._models is None:
             from desktop.services.models import make_models
+            from desktop.services.post_mortem import PostMortem
 
             models = self._models = make_models(self._paths, self.host, self)
             models.downloads.refused.connect(self.notices.raise_notice)
             models.browser.token_forgotten.connect(self.notices.raise_notice)
             models.recorder.recording_failed.connect(self.notices.raise_notice)
+            if self._history.newest is not None:
+                models.adviser.show_reading(self._history.newest)
             self._monitor.reading_changed.connect(models.adviser.show_reading)
+            PostMortem(self.host, models.adviser, self._history, self._count_replies, parent=self)
             models.recorder.start()
             self._name_model_folders()
         return self._models
+
+    def _count_replies(self) -> int:
+        return self.chats.generating_count
 
     def _name_model_folders(self) -> None:
         if self._models is not None:

@@ -77,3 +77,12 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Raise TurbodeskError (engine_config_invalid) naming every problem."""
         if found := self.problems():
             raise error(FailureCode.ENGINE_CONFIG_INVALID, reason="; ".join(found))
+
+
+def with_setting(config: EngineConfig, setting: dict[str, object]) -> EngineConfig:
+    """config with what a Failure.setting changes; as it is where that cannot be, as an older program may have left."""
+    try:
+        changed = msgspec.convert({**msgspec.to_builtins(config), **setting}, EngineConfig)
+    except msgspec.ValidationError:
+        return config
+    return config if changed.problems() else changed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -82,6 +83,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
     message: what happened, one sentence. next_step: what the user can do, one sentence.
     action: the click that does it, if there is one. detail: text for the copyable box (log lines, traceback).
+    setting: what the click changes of the settings of a load before it (fields of EngineConfig), if anything.
     """
 
     code: FailureCode
@@ -89,6 +91,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     next_step: str
     action: Action = Action.NONE
     detail: str = ""
+    setting: dict[str, Any] = {}
 
 
 class TurbodeskError(Exception):

@@ -15,26 +15,28 @@ def outlook(found: Forecast, context: int = 0) -> str:
     context: tokens of the chats that it counts, 0: of a whole session.
     """
     context = context or found.session
-    free = f"{_gb(found.free)} stay free"
+    free = f"{gigabytes(found.free)} stay free"
     if found.fits:
         if not found.block:
-            return f"Fits: {_gb(found.kv)} for the KV cache, {free}."
+            return f"Fits: {gigabytes(found.kv)} for the KV cache, {free}."
         chats = min(found.chats(context), found.batch)
         if not chats:
             return f"Fits, but not one chat of {context:,} tokens: the KV cache holds {found.tokens:,}; {free}."
         return f"Fits: {_chats(chats)} of {context:,} tokens, {free}."
     if found.loads:
-        short = _gb(-found.free)
+        short = gigabytes(-found.free)
         return f"Loads, but {short} more should be kept free for long prompts and for what a forecast cannot know."
     missing = -(found.free + found.margin)
     place = "memory" if found.backend is Backend.CPU else "video memory"
     if not found.before_cache:
-        return f"Needs {_gb(missing)} more {place} than is free: the weights alone take {_gb(found.weights)}."
+        return (
+            f"Needs {gigabytes(missing)} more {place} than is free: the weights alone take {gigabytes(found.weights)}."
+        )
     if missing <= 0:
-        return f"Cannot answer: the KV cache of {_gb(found.kv)} has no room for a single block."
+        return f"Cannot answer: the KV cache of {gigabytes(found.kv)} has no room for a single block."
     return (
-        f"Needs {_gb(missing)} more {place} than is free: the KV cache takes {_gb(found.kv)} "
-        f"and leaves too little for a workspace of {_gb(found.workspace)}."
+        f"Needs {gigabytes(missing)} more {place} than is free: the KV cache takes {gigabytes(found.kv)} "
+        f"and leaves too little for a workspace of {gigabytes(found.workspace)}."
     )
 
 
@@ -60,10 +62,10 @@ def advice(answer: Plan | NothingFits, asked: EngineConfig) -> str:
         if not answer.card_bytes:
             return "No setting fits, on a card of any size."
         if answer.lossless_bytes in (0, answer.card_bytes):
-            return f"No setting fits: it takes a card of {_gb(answer.card_bytes)}."
+            return f"No setting fits: it takes a card of {gigabytes(answer.card_bytes)}."
         return (
-            f"No setting fits: it takes a card of {_gb(answer.card_bytes)}, "
-            f"or of {_gb(answer.lossless_bytes)} without loss of quality."
+            f"No setting fits: it takes a card of {gigabytes(answer.card_bytes)}, "
+            f"or of {gigabytes(answer.lossless_bytes)} without loss of quality."
         )
     changes = changed(asked, answer.config)
     if not answer.form.path:
@@ -93,6 +95,6 @@ def _chats(count: int) -> str:
     return "1 chat" if count == 1 else f"{count:,} chats"
 
 
-def _gb(size: int) -> str:
+def gigabytes(size: int) -> str:
     """GB of 2^30 bytes, as everywhere on screen; what is little in MB of 2^20, so that it is not 0.0."""
     return f"{size / _GIB:.1f} GB" if size >= 0.95 * _GIB or size <= 0 else f"{max(1, round(size / 2**20))} MB"

@@ -38,6 +38,8 @@ def request_failure(problem: Exception) -> Failure:
     code = problem.code if isinstance(problem, RequestError) else None
     if getattr(problem, "kv_cache_exhausted", False):
         return failure(FailureCode.KV_CACHE_EXHAUSTED, detail=detail)
+    if "out of memory" in f"{problem} {problem.__cause__}".lower():  # PyTorch, where it reads pictures
+        return failure(FailureCode.VIDEO_MEMORY_EXHAUSTED, when="while the message was being read", detail=detail)
     if code is ErrorCode.CONTEXT_LENGTH_EXCEEDED:
         return failure(FailureCode.PROMPT_TOO_LONG, reason=reason, detail=detail)
     if code is ErrorCode.PREPROCESS_FAILED:  # LMDeploy keeps what went wrong as the cause

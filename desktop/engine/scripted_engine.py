@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import NoReturn
 
 import msgspec
 
@@ -31,7 +33,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine plays. Times in seconds, counts in tokens.
 
     reply: the text, one word a token; empty: "token0 token1 …", tokens of them. tokens_per_second 0: as fast as
-    possible. exit_after: the whole process ends without a word after so many tokens of one reply. block_after: the
+    possible. exit_after: the whole process ends after so many tokens of one reply, with last_words. block_after: the
     whole process stands still for an hour, as a hanging driver call would.
 
     reasoning: comes first, unless the request says thinking=False or goes on with text; a request that goes on with a
@@ -53,6 +55,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     exit_after: int | None = None
     block_after: int | None = None
     exit_while_loading: bool = False
+    last_words: str = ""
 
     def pieces(self) -> list[str]:
         """The reply, cut into tokens."""
@@ -76,6 +79,11 @@ class ScriptedEngine:
         self._loaded = False
         self._stopped = asyncio.Event()
 
+    def _exit(self) -> NoReturn:
+        if self._script.last_words:
+            print(self._script.last_words, file=sys.stderr, flush=True)
+        os._exit(3)
+
     async def load(
         self, checkpoint: str, config: EngineConfig, on_progress: Callable[[LoadProgress], None]
     ) -> EngineInfo:
@@ -85,13 +93,13 @@ class ScriptedEngine:
             on_progress(LoadProgress("Loading the script", step / 4))
             await asyncio.sleep(self._script.load_seconds / 4)
             if step == 2 and self._script.exit_while_loading:
-                os._exit(3)
+                self._exit()
         if self._script.load_error:
             await self.close()
             raise error(FailureCode.LOAD_FAILED, reason=self._script.load_error)
         self._loaded = True
         return EngineInfo(
-            backend=Backend.CPU,
+            backend=Backend.CPU if config.backend is Backend.AUTO else config.backend,
             device="script",
             reason="Scripted engine",
             model_name=os.path.basename(checkpoint.rstrip("/")),
@@ -127,7 +135,7 @@ class ScriptedEngine:
                     reason = FinishReason.ABORT
                     break
                 if sent == self._script.exit_after:
-                    os._exit(3)
+                    self._exit()
                 if sent == self._script.block_after:
                     time.sleep(3600)  # noqa: ASYNC251  # blocking the loop is the point
                 if sent == self._script.fail_after:

@@ -62,6 +62,7 @@ class Chats(QObject):
         self.defaults = ChatSettings()
         self._host = host
         self._replies: dict[str, RunningReply] = {}
+        self._reloading = False  # the loaded model is about to be replaced: nothing more is sent to it
         self._waiting: list[str] = []  # request ids that wait for a model
         self._request_count = 0
         self._save_timer = QTimer(self)
@@ -74,6 +75,7 @@ class Chats(QObject):
         host.generation_finished.connect(self._on_generation_finished)
         host.generation_failed.connect(self._on_generation_failed)
         host.status_changed.connect(self._on_status_changed)
+        host.load_refused.connect(self._on_load_refused)
 
     # reading
 
@@ -169,11 +171,17 @@ class Chats(QObject):
                 else:
                     self._host.cancel(request_id)
 
-    def continue_reply(self, conversation_id: int, message_id: int) -> None:
-        """Go on with a reply that was cut; begins anew when it has no text. Loads the model again if need be."""
+    def continue_reply(self, conversation_id: int, message_id: int, *, reload: bool = False) -> None:
+        """Go on with a reply that was cut; begins anew when it has no text.
+
+        Loads the model again if need be, or in any case with `reload`.
+        """
         message = self.message(conversation_id, message_id)
         if message.role != "assistant" or self.is_generating(conversation_id):
             return
+        if reload and self._host.is_ready:
+            self._host.reload()
+            self._reloading = True
         if message.tool_calls:  # what was cut there was no text
             self.regenerate(conversation_id, message_id)
             return
@@ -269,7 +277,7 @@ class Chats(QObject):
         request = self.request(conversation_id, branch(self.library.tree(conversation_id), message.id))
         self._replies[request.request_id] = RunningReply(message, request)
         self._save_timer.start()
-        if self._host.is_ready:
+        if self._host.is_ready and not self._reloading:
             self._host.generate(request)
         elif self._host.status.state in (EngineState.LOADING, EngineState.STOPPING) or self._host.status.path:
             self._waiting.append(request.request_id)
@@ -375,14 +383,24 @@ class Chats(QObject):
 
     @Slot(object)
     def _on_status_changed(self, status: EngineStatus) -> None:
+        self._reloading = False
         if status.state is EngineState.READY:
-            waiting, self._waiting = self._waiting, []
-            for request_id in waiting:
-                self._host.generate(self._replies[request_id].request)
+            self._send_waiting()
         elif status.state in (EngineState.FAILED, EngineState.UNLOADED):
             problem = status.failure or failure(FailureCode.ENGINE_NOT_READY)
             for request_id in list(self._waiting):
                 self._end(request_id, MessageState.INTERRUPTED, problem=problem)
+
+    @Slot(object)
+    def _on_load_refused(self, _problem: Failure) -> None:
+        self._reloading = False
+        if self._host.is_ready:
+            self._send_waiting()
+
+    def _send_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for request_id in waiting:
+            self._host.generate(self._replies[request_id].request)
 
 
 def _append_text(message_id: int, text: str, store: ConversationStore) -> None:

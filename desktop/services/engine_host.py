@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from PySide6.QtCore import QObject, QThread, Signal, Slot
 
 from desktop.domain.engine_config import EngineConfig
+from desktop.domain.errors import Failure
 from desktop.domain.generation import (
     GenerationEvent,
     GenerationFailed,
@@ -21,6 +24,8 @@ from desktop.services.engine_worker import EngineWorker, MakeEngine, ReadCheckpo
 
 class EngineHost(QObject):
     """The engine as the GUI thread sees it.
+
+    explain: what a failure of the engine or of a reply passes through before anybody hears of it.
 
     Signals:
         status_changed: an EngineStatus; the same as `status` from then on.
@@ -60,6 +65,7 @@ class EngineHost(QObject):
         self._worker.tokens_counted.connect(self.tokens_counted)
         self._worker.log_received.connect(self.log_received)
         self._shutting_down = False
+        self.explain: Callable[[Failure], Failure] = _as_it_is
         self._thread.start()
 
     @property
@@ -119,6 +125,8 @@ class EngineHost(QObject):
 
     @Slot(object)
     def _on_status_changed(self, status: EngineStatus) -> None:
+        if status.failure is not None:
+            status = msgspec.structs.replace(status, failure=self.explain(status.failure))
         self._status = status
         self.status_changed.emit(status)
 
@@ -134,8 +142,12 @@ class EngineHost(QObject):
             elif isinstance(event, GenerationFinished):
                 self.generation_finished.emit(event)
             elif isinstance(event, GenerationFailed):
-                self.generation_failed.emit(event)
+                self.generation_failed.emit(msgspec.structs.replace(event, failure=self.explain(event.failure)))
 
     @Slot()
     def _on_thread_finished(self) -> None:
         self.stopped.emit()
+
+
+def _as_it_is(problem: Failure) -> Failure:
+    return problem

@@ -13,15 +13,18 @@ from desktop.ui.words import ACTION_LABELS
 
 _DETAIL_HEIGHT = 160
 _DETAIL_LIMIT = 20_000  # characters
+_WITH_SETTING = "Load with this setting"
 
 
 class FailureCard(QFrame):
     """One failure.
 
     Signals:
+        setting_chosen: what the failure changes of the settings of a load (Failure.setting), before
         action_triggered: the failure's Action.
     """
 
+    setting_chosen = Signal(object)
     action_triggered = Signal(object)
 
     def __init__(self, problem: Failure, label: str = "", parent: QWidget | None = None) -> None:
@@ -40,7 +43,9 @@ class FailureCard(QFrame):
         self._buttons.setSpacing(SPACE[1])
         self.action_button: QPushButton | None = None
         if problem.action is not Action.NONE:
-            self.action_button = self._button(label or ACTION_LABELS[problem.action])
+            self.action_button = self._button(
+                label or (_WITH_SETTING if problem.setting else ACTION_LABELS[problem.action])
+            )
             self.action_button.clicked.connect(self._on_action_clicked)
         self._details_button: QPushButton | None = None
         self._copy_button: QPushButton | None = None
@@ -71,6 +76,8 @@ class FailureCard(QFrame):
 
     @Slot()
     def _on_action_clicked(self) -> None:
+        if self.failure.setting:
+            self.setting_chosen.emit(self.failure.setting)
         self.action_triggered.emit(self.failure.action)
 
     @Slot()

@@ -241,6 +241,7 @@ class MainWindow(QMainWindow):
         self.chat_page.demo_requested.connect(self._on_load_demo)
         self.chat_page.folder_requested.connect(self._model_menu.ask_for_folder)
         self.chat_page.action_triggered.connect(self._on_action)
+        self.chat_page.setting_chosen.connect(self.preferences.change_engine)
         self.chat_page.tool_answers.always_allowed.connect(self.preferences.allow_always)
         self.chat_page.settings_panel_built.connect(self.preferences.serve_panel)
         self.preferences.settings_changed.connect(self.settings_changed)

@@ -9,7 +9,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from PySide6.QtWidgets import QWidget
 
 from desktop.domain.conversation import ChatSettings
-from desktop.domain.engine_config import EngineConfig
+from desktop.domain.engine_config import EngineConfig, with_setting
 from desktop.domain.generation import ToolSpec
 from desktop.services.tool_desk import ToolDesk
 from desktop.storage.settings import Settings
@@ -87,6 +87,11 @@ class Preferences(QObject):
         self._change(engine=engine)
         if self._page is not None:
             self._page.show_engine(engine)
+
+    @Slot(object)
+    def change_engine(self, setting: dict[str, object]) -> None:
+        """The same with what a Failure.setting changes."""
+        self.set_engine(with_setting(self.settings.engine, setting))
 
     def _change(self, **changes: Any) -> None:
         before, self.settings = self.settings, msgspec.structs.replace(self.settings, **changes)

@@ -91,6 +91,16 @@ def test_errors_of_a_load_are_sorted_by_their_words() -> None:
     assert lmdeploy_failures.load_failure(MemoryError()).code is FailureCode.HOST_MEMORY_EXHAUSTED
 
 
+def test_a_picture_that_fills_the_video_memory_is_told_apart() -> None:
+    reading = RuntimeError("preprocessing failed")
+    reading.__cause__ = RuntimeError("CUDA out of memory. Tried to allocate 5.50 GiB.")
+    for problem in (reading, RuntimeError("CUDA out of memory. Tried to allocate 5.50 GiB.")):
+        told = lmdeploy_failures.request_failure(problem)
+        assert told.code is FailureCode.VIDEO_MEMORY_EXHAUSTED
+        assert "Tried to allocate 5.50 GiB" in told.detail
+    assert lmdeploy_failures.request_failure(RuntimeError("no")).code is FailureCode.REQUEST_FAILED
+
+
 async def test_code_that_is_not_allowed_is_not_run(tmp_path: Path) -> None:
     for file in demo_checkpoint().iterdir():
         (tmp_path / file.name).symlink_to(file)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QAccessible, QGuiApplication, QInputMethodEvent
 from PySide6.QtWidgets import QApplication, QPushButton
 
 from desktop.domain.conversation import MessageState
-from desktop.domain.errors import Action, FailureCode, failure
+from desktop.domain.engine_config import Backend
+from desktop.domain.errors import Action, Failure, FailureCode, failure
 from desktop.engine.scripted_engine import Script
 from desktop.services.engine_status import EngineState
 from desktop.ui.chat.message_view import MessageView
@@ -319,3 +321,39 @@ def test_a_failure_shows_its_details_to_copy(desk: Desk) -> None:
     shown._copy_button.click()
     assert "signal 9" in QGuiApplication.clipboard().text()
     assert QGuiApplication.clipboard().text().endswith("the log")
+
+
+def test_one_click_loads_with_the_setting_that_would_have_fitted_and_goes_on(desk: Desk) -> None:
+    desk.host.explain = with_a_setting
+    desk.load(Script(tokens=20, fail_after=5))
+    desk.ask("go")
+    desk.idle()
+    failed = last_reply(desk)
+    card = failed.findChild(FailureCard)
+    assert card.action_button.text() == "Load with this setting and go on"
+    desk.script = Script(tokens=20)
+    card.action_button.click()
+    desk.idle()
+    assert last_reply(desk).message.state is MessageState.COMPLETE
+    assert desk.host.status.config.cache_max_entry_count == 0.25
+    assert desk.window.preferences.settings.engine.cache_max_entry_count == 0.25
+    assert desk.window.preferences.settings.engine.backend is Backend.AUTO
+
+
+def test_a_load_that_ran_out_of_memory_is_tried_again_with_another_setting(desk: Desk) -> None:
+    desk.host.explain = with_a_setting
+    desk.script = Script(load_error="out of memory")
+    desk.host.load(DEMO)
+    desk.until(lambda: desk.host.status.state is EngineState.FAILED)
+    card = desk.window.chat_page.findChild(FailureCard)
+    assert card.action_button.text() == "Load with this setting"
+    desk.script = Script()
+    card.action_button.click()
+    desk.until(lambda: desk.host.is_ready)
+    assert desk.host.status.config.quant_policy == 4
+    assert desk.host.status.config.cache_max_entry_count == 0.25
+
+
+def with_a_setting(problem: Failure) -> Failure:
+    setting = {"cache_max_entry_count": 0.25, "quant_policy": 4}
+    return msgspec.structs.replace(problem, action=Action.RELOAD, setting=setting)

@@ -16,11 +16,13 @@ class BranchActions(QObject):
         forked: the id of a conversation that was made of this one.
         asked: a reply begins; the composer may have the focus again.
         refused: why something cannot be done, in a sentence.
+        setting_chosen: a Failure.setting with which the model is about to be loaded again.
     """
 
     forked = Signal(int)
     asked = Signal()
     refused = Signal(str)
+    setting_chosen = Signal(object)
 
     def __init__(self, chats: Chats, view: ConversationView, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -29,6 +31,7 @@ class BranchActions(QObject):
         self._current: int | None = None
         view.set_sibling_source(self._place)
         view.continue_requested.connect(self._on_continue_requested)
+        view.reload_requested.connect(self._on_reload_requested)
         view.edit_requested.connect(self._on_edit_requested)
         view.regenerate_requested.connect(self._on_regenerate_requested)
         view.fork_requested.connect(self._on_fork_requested)
@@ -76,6 +79,13 @@ class BranchActions(QObject):
     def _on_continue_requested(self, message_id: int) -> None:
         if self._current is not None:
             self._chats.continue_reply(self._current, message_id)
+            self.asked.emit()
+
+    @Slot(int, object)
+    def _on_reload_requested(self, message_id: int, setting: dict[str, object]) -> None:
+        if self._current is not None:
+            self.setting_chosen.emit(setting)
+            self._chats.continue_reply(self._current, message_id, reload=True)
             self.asked.emit()
 
     @Slot(int, str)

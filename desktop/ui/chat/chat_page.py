@@ -46,6 +46,7 @@ class ChatPage(QWidget):
         demo_requested, folder_requested: which model to load.
         settings_panel_built: the ChatSettingsPanel, when it is first wanted.
         action_triggered: an Action that is not about one reply.
+        setting_chosen: see FailureCard.
     """
 
     current_changed = Signal()
@@ -53,6 +54,7 @@ class ChatPage(QWidget):
     folder_requested = Signal()
     settings_panel_built = Signal(object)
     action_triggered = Signal(object)
+    setting_chosen = Signal(object)
 
     def __init__(self, host: EngineHost, chats: Chats, demo_path: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -128,6 +130,7 @@ class ChatPage(QWidget):
         self.branches.forked.connect(self.open_conversation)
         self.branches.asked.connect(self.composer.edit.setFocus)
         self.branches.refused.connect(self.composer.bar.say)
+        self.branches.setting_chosen.connect(self.setting_chosen)
         self.view.edit_ended.connect(self.composer.edit.setFocus)
         self.view.action_triggered.connect(self._on_action_triggered)
         self.view.link_activated.connect(self.ask_about_link)
@@ -296,6 +299,7 @@ class ChatPage(QWidget):
 
             self._failure_card = FailureCard(problem, parent=self)
             self._failure_card.setMaximumWidth(_COMPOSER_WIDTH)
+            self._failure_card.setting_chosen.connect(self.setting_chosen)
             self._failure_card.action_triggered.connect(self.action_triggered)
             self._card_place.addWidget(self._failure_card)
 

@@ -42,6 +42,7 @@ class ConversationView(QAbstractScrollArea):
     """
 
     continue_requested = Signal(int)
+    reload_requested = Signal(int, object)
     action_triggered = Signal(object)
     link_activated = Signal(str)
     edit_requested = Signal(int, str)

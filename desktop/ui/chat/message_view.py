@@ -17,6 +17,7 @@ class MessageView(QWidget):
 
     Signals:
         continue_requested: go on with this reply (its message id).
+        reload_requested: the same after a load with another setting (Failure.setting).
         action_triggered: an Action that is not about this reply alone.
         link_activated: the address of a clicked link.
         edit_requested: message id and the new text.
@@ -31,6 +32,7 @@ class MessageView(QWidget):
     """
 
     continue_requested = Signal(int)
+    reload_requested = Signal(int, object)
     action_triggered = Signal(object)
     link_activated = Signal(str)
     edit_requested = Signal(int, str)

@@ -13,6 +13,7 @@ from desktop.ui.chat.message_view import MessageView
 
 _PASSED_ON = (
     "continue_requested",
+    "reload_requested",
     "action_triggered",
     "link_activated",
     "edit_requested",

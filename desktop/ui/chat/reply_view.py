@@ -182,7 +182,9 @@ class ReplyView(MessageView):
             self._failure_card = None
         if problem is not None:
             label = ""
-            if problem.action is Action.RELOAD:
+            if problem.setting:
+                label = "Load with this setting and go on" if self.message.content else "Load with it and try again"
+            elif problem.action is Action.RELOAD:
                 label = "Restart the model and go on" if self.message.content else "Load the model and try again"
             elif problem.action is Action.CONTINUE:
                 label = "Go on" if self.message.content else "Try again"
@@ -260,7 +262,10 @@ class ReplyView(MessageView):
 
     @Slot(object)
     def _on_card_action(self, action: Action) -> None:
-        if action in _ABOUT_THE_REPLY:
+        assert self._failure_card is not None
+        if setting := self._failure_card.failure.setting:
+            self.reload_requested.emit(self.message.id, setting)
+        elif action in _ABOUT_THE_REPLY:
             self.continue_requested.emit(self.message.id)
         else:
             self.action_triggered.emit(action)
