@@ -114,13 +114,15 @@ class App(QObject):
         self._history = MemoryHistory(parent=self)
         self._models: Models | None = None
         self._apply_settings()  # the theme before there are widgets: dressing them later costs a second time
-        gauge = MemoryGauge()
+        gauge = self._gauge = MemoryGauge()
         self.window = MainWindow(
             self.host, self.chats, self.notices, self.models, gauge, self.settings, str(demo_checkpoint())
         )
 
         self._monitor.reading_changed.connect(self._history.add)
         self._monitor.reading_changed.connect(gauge.show_reading)
+        gauge.details_requested.connect(self._show_memory)
+        self.window.actions_registry.add("Show where the memory is", "Ctrl+M", self._show_memory)
         self._writer.save_failed.connect(self.notices.raise_notice)
         self._writer.write_lost.connect(self.notices.raise_notice)
         self._writer.saved_again.connect(self._on_saved_again)
@@ -243,6 +245,7 @@ class App(QObject):
                 models.adviser.show_reading(self._history.newest)
             self._monitor.reading_changed.connect(models.adviser.show_reading)
             PostMortem(self.host, models.adviser, self._history, self._count_replies, parent=self)
+            models.recorder.engine_memory_changed.connect(self._gauge.show_engine)
             models.recorder.start()
             self._name_model_folders()
         return self._models
@@ -284,6 +287,14 @@ class App(QObject):
             self._settings_store.save(settings)
         except TurbodeskError as problem:
             self.notices.raise_notice(problem.failure)
+
+    @Slot()
+    def _show_memory(self) -> None:
+        from desktop.ui.memory.gauge_popover import GaugePopover
+
+        popover = GaugePopover(self._history, self._gauge)
+        self._monitor.reading_changed.connect(popover.show_reading)
+        popover.open_above()
 
     @Slot(object)
     def _on_settings_changed(self, settings: Settings) -> None:

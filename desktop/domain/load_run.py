@@ -44,14 +44,8 @@ class LoadRun(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def expected(self) -> int | None:
-        """Bytes that were forecast to be held once it is loaded: what `measured` is compared with.
-
-        On the CPU cache and activations come only with the replies.
-        """
-        found = self.forecast
-        if found is None:
-            return None
-        return found.context + found.weights + found.residual if found.backend is Backend.CPU else found.engine
+        """Bytes that were forecast to be held once it is loaded: what `measured` is compared with."""
+        return None if self.forecast is None else self.forecast.loaded
 
     @property
     def error(self) -> float | None:

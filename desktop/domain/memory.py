@@ -108,8 +108,16 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
         return self.language + self.embeddings + self.vision
 
     @property
+    def loaded(self) -> int:
+        """What the engine will hold once it is loaded: to be compared with the measured value.
+
+        On the CPU cache and activations come only with the replies.
+        """
+        return self.context + self.weights + self.residual if self.backend is Backend.CPU else self.engine
+
+    @property
     def engine(self) -> int:
-        """What the engine will hold after loading: to be compared with the measured value."""
+        """What the engine will hold in the end."""
         return self.context + self.weights + self.kv + self.workspace + self.residual
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import msgspec
-from PySide6.QtCore import QObject, QThread, Signal, Slot
+from PySide6.QtCore import QObject, QThread, QTimer, Signal, Slot
 
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure
@@ -21,6 +21,8 @@ from desktop.domain.generation import (
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.services.engine_worker import EngineWorker, MakeEngine, ReadCheckpoint
 
+STATISTICS_MILLISECONDS = 1000
+
 
 class EngineHost(QObject):
     """The engine as the GUI thread sees it.
@@ -32,6 +34,7 @@ class EngineHost(QObject):
         text_received: a TextDelta. reasoning_received: a ReasoningDelta. tool_called: a ToolCalled.
         generation_finished, generation_failed: the last event of a request.
         tokens_counted: the id of a request given to count_tokens, and its prompt's length.
+        statistics_read: an EngineStatistics, about once a second while a model is loaded.
         load_refused: a Failure; a load was not begun and what is loaded stays.
         log_received: a line of the engine's log.
         stopped: shutdown() is complete.
@@ -42,6 +45,7 @@ class EngineHost(QObject):
     reasoning_received = Signal(object)
     tool_called = Signal(object)
     tokens_counted = Signal(str, int)
+    statistics_read = Signal(object)
     generation_finished = Signal(object)
     generation_failed = Signal(object)
     load_refused = Signal(object)
@@ -63,7 +67,11 @@ class EngineHost(QObject):
         self._worker.events_received.connect(self._on_events_received)
         self._worker.load_refused.connect(self.load_refused)
         self._worker.tokens_counted.connect(self.tokens_counted)
+        self._worker.statistics_read.connect(self.statistics_read)
         self._worker.log_received.connect(self.log_received)
+        self._asking = QTimer(self)
+        self._asking.setInterval(STATISTICS_MILLISECONDS)
+        self._asking.timeout.connect(self._worker.post_read_statistics)
         self._shutting_down = False
         self.explain: Callable[[Failure], Failure] = _as_it_is
         self._thread.start()
@@ -128,6 +136,10 @@ class EngineHost(QObject):
         if status.failure is not None:
             status = msgspec.structs.replace(status, failure=self.explain(status.failure))
         self._status = status
+        if status.state is EngineState.READY:
+            self._asking.start()
+        else:
+            self._asking.stop()
         self.status_changed.emit(status)
 
     @Slot(object)

@@ -37,6 +37,7 @@ class EngineWorker(QObject):
         status_changed: an EngineStatus.
         events_received: a list of GenerationEvent, at most one list a frame; order within a request is kept.
         tokens_counted: a request's id and the length of its prompt in tokens.
+        statistics_read: an EngineStatistics.
         load_refused: the Failure of a load that was not begun, since it would end the loaded model for nothing.
         log_received: one line of the engine's log.
         finished: run() has ended; the thread may quit.
@@ -46,6 +47,7 @@ class EngineWorker(QObject):
     events_received = Signal(object)
     load_refused = Signal(object)
     tokens_counted = Signal(str, int)
+    statistics_read = Signal(object)
     log_received = Signal(str)
     finished = Signal()
 
@@ -91,6 +93,10 @@ class EngineWorker(QObject):
     def post_count(self, request: GenerationRequest) -> None:
         """Count the tokens of a request's prompt; nothing follows when they cannot be counted."""
         self._post(self._count(request))
+
+    def post_read_statistics(self) -> None:
+        """Read the engine's counters; nothing follows when there are none."""
+        self._post(self._read_statistics())
 
     def post_shutdown(self) -> None:
         """End the engine, then the loop; finished is emitted when all is done."""
@@ -252,6 +258,11 @@ class EngineWorker(QObject):
         if self._engine is not None:
             with contextlib.suppress(TurbodeskError):
                 self.tokens_counted.emit(request.request_id, await self._engine.count_tokens(request))
+
+    async def _read_statistics(self) -> None:
+        if self._engine is not None:
+            with contextlib.suppress(TurbodeskError):
+                self.statistics_read.emit(await self._engine.statistics())
 
 
 async def _in_daemon_thread(work: Callable[[str], Checkpoint], path: str) -> Checkpoint:

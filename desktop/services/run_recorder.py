@@ -13,11 +13,13 @@ import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from desktop.domain.engine_config import Backend, EngineConfig
+from desktop.domain.engine_memory import EngineMemory
 from desktop.domain.errors import TurbodeskError
 from desktop.domain.generation import GenerationFinished
 from desktop.domain.load_run import LoadRun
-from desktop.domain.memory import CardMemory, forecast
+from desktop.domain.memory import CardMemory, Forecast, forecast
 from desktop.domain.memory_shape import MemoryShape
+from desktop.engine.base import EngineStatistics
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.services.memory_adviser import MemoryAdviser
@@ -33,11 +35,13 @@ class RunRecorder(QObject):
 
     Signals:
         runs_changed: all LoadRun there are, the newest first, as a tuple.
+        engine_memory_changed: what engine_memory is from now on.
         recording_failed: the Failure; runs are then known only until the program ends.
         exported: the path of a file. export_failed: the Failure.
     """
 
     runs_changed = Signal(object)
+    engine_memory_changed = Signal(object)
     recording_failed = Signal(object)
     exported = Signal(str)
     export_failed = Signal(object)
@@ -59,6 +63,7 @@ class RunRecorder(QObject):
         self._runs: dict[int, LoadRun] = {}
         self._state = EngineState.UNLOADED
         self._begun: _Begun | None = None
+        self._engine_memory: EngineMemory | None = None
         self._run: LoadRun | None = None  # of the load that began last, once there is something to say of it
         self._measuring = QTimer(self)
         self._measuring.setSingleShot(True)
@@ -66,6 +71,7 @@ class RunRecorder(QObject):
         self._measuring.timeout.connect(self._on_measuring_due)
         self._own_pid = False  # the window's process holds the model: on the CPU nobody can tell the two apart
         host.status_changed.connect(self._on_status_changed)
+        host.statistics_read.connect(self._on_statistics_read)
         host.generation_finished.connect(self._on_generation_finished)
         adviser.shape_read.connect(self._on_shape_read)
         self.runs_changed.connect(adviser.learn)
@@ -77,6 +83,11 @@ class RunRecorder(QObject):
     def runs(self) -> tuple[LoadRun, ...]:
         """All that are known, the newest first."""
         return tuple(self._runs[number] for number in sorted(self._runs, reverse=True))
+
+    @property
+    def engine_memory(self) -> EngineMemory | None:
+        """Of the load that began or is loaded; None when there is none or it is not known."""
+        return self._engine_memory
 
     def start(self) -> None:
         """Read what was written down before, and begin to write; runs_changed or recording_failed follows."""
@@ -104,6 +115,8 @@ class RunRecorder(QObject):
             self._on_ready(status)
         else:
             self._measuring.stop()
+            if status.state is not EngineState.STOPPING:
+                self._set_engine_memory(None)
             if status.state is EngineState.FAILED and status.failure is not None:
                 if self._run is None and self._begun is not None and status.checkpoint is not None:
                     self._make_run(status, self._begun.backend)
@@ -123,7 +136,20 @@ class RunRecorder(QObject):
             devices={backend: adviser.device(_with(status, backend)) for backend in Backend},
             residuals={backend: adviser.residual(_with(status, backend)) for backend in Backend},
         )
+        self._expect()
         adviser.read_shape(status.path)
+
+    def _expect(self) -> None:
+        """Say what this load will hold, as far as it is known by now."""
+        begun = self._begun
+        if begun is None or self._state not in (EngineState.LOADING, EngineState.READY):
+            return
+        backend = self._run.backend if self._run is not None else begun.backend
+        shape = self._adviser.shape(begun.status.path)
+        found = self._forecast(begun, backend, shape) if shape is not None else None
+        cards = () if backend is Backend.CPU else tuple(card.index for card in begun.cards[backend])
+        expected = EngineMemory(forecast=found, cards=cards) if found is not None else None
+        self._set_engine_memory(expected)
 
     def _on_ready(self, status: EngineStatus) -> None:
         if self._begun is None or status.info is None:
@@ -147,20 +173,37 @@ class RunRecorder(QObject):
         )
         if (shape := self._adviser.shape(status.path)) is not None:
             self._add_forecast(shape)
+        self._expect()
 
     def _add_forecast(self, shape: MemoryShape) -> None:
-        """For the backend that ran it in the end, and the memory as it was when the load began."""
-        begun, run = self._begun, self._run
-        assert begun is not None
-        assert run is not None
-        if cards := begun.cards[run.backend]:
-            config = _with(begun.status, run.backend)
-            self._change(forecast=forecast(shape, config, cards, begun.residuals[run.backend]))
+        """For the backend that ran it in the end."""
+        assert self._begun is not None
+        assert self._run is not None
+        if (found := self._forecast(self._begun, self._run.backend, shape)) is not None:
+            self._change(forecast=found)
+
+    def _forecast(self, begun: _Begun, backend: Backend, shape: MemoryShape) -> Forecast | None:
+        """For the memory as it was when the load began."""
+        if not (cards := begun.cards[backend]):
+            return None
+        return forecast(shape, _with(begun.status, backend), cards, begun.residuals[backend])
+
+    def _set_engine_memory(self, found: EngineMemory | None) -> None:
+        if found != self._engine_memory:
+            self._engine_memory = found
+            self.engine_memory_changed.emit(found)
+
+    @Slot(object)
+    def _on_statistics_read(self, statistics: EngineStatistics) -> None:
+        if self._engine_memory is not None and self._state is EngineState.READY:
+            self._set_engine_memory(msgspec.structs.replace(self._engine_memory, cache_usage=statistics.cache_usage))
 
     @Slot(str, object)
     def _on_shape_read(self, path: str, shape: MemoryShape) -> None:
         if self._run is not None and self._run.path == path and self._run.forecast is None:
             self._add_forecast(shape)
+        if self._begun is not None and self._begun.status.path == path:
+            self._expect()
 
     @Slot()
     def _on_measuring_due(self) -> None:

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.generation import ChatMessage, GenerationRequest
 from desktop.domain.load_run import LoadRun
-from desktop.engine.base import EngineInfo, LoadProgress
+from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
 from desktop.engine.scripted_engine import Script, ScriptedEngine
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState
@@ -165,3 +165,46 @@ def test_a_log_that_cannot_be_used_is_said_once_and_loads_go_on(tmp_path: Path, 
     made.load()
     assert len(made.recorder.runs) == 1
     made.close()
+
+
+def test_what_the_engine_will_hold_is_known_while_it_loads_and_forgotten_afterwards(bench: Bench, qtbot: QtBot) -> None:
+    bench.adviser.show_reading(reading(cards=2))
+    bench.script = Script(load_seconds=1.0)
+    bench.host.load(DEMO)
+    bench.until(lambda: bench.recorder.engine_memory is not None)
+    assert bench.host.status.state is EngineState.LOADING
+    bench.until(lambda: bench.host.is_ready and bench.run.forecast is not None)
+    memory = bench.recorder.engine_memory
+    assert memory is not None
+    assert memory.forecast == bench.run.forecast
+    assert memory.cards == (0,)
+    assert memory.cache_usage is None
+    with qtbot.waitSignal(bench.recorder.engine_memory_changed, timeout=1000):
+        bench.host.statistics_read.emit(
+            EngineStatistics(
+                active_requests=1, waiting_requests=0, completed_requests=0, generated_tokens=3, cache_usage=0.25
+            )
+        )
+    assert bench.recorder.engine_memory.cache_usage == 0.25
+    bench.host.unload()
+    bench.until(lambda: bench.recorder.engine_memory is None)
+
+
+def test_the_processors_load_is_of_the_machines_memory(bench: Bench) -> None:
+    bench.make = ScriptedEngine
+    bench.adviser.show_reading(reading(cards=0))
+    bench.load()
+    bench.until(lambda: bench.recorder.engine_memory is not None)
+    memory = bench.recorder.engine_memory
+    assert memory is not None
+    assert memory.cards == ()
+    assert memory.forecast.backend is Backend.CPU
+
+
+def test_the_host_reads_statistics_while_a_model_is_loaded(bench: Bench, qtbot: QtBot) -> None:
+    with qtbot.waitSignal(bench.host.statistics_read, timeout=5000) as read:
+        bench.load()
+    assert read.args[0].active_requests == 0
+    with qtbot.assertNotEmitted(bench.host.statistics_read, wait=1300):
+        bench.host.unload()
+        bench.until(lambda: bench.host.status.state is EngineState.UNLOADED)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from PySide6.QtCore import QEvent, QObject, QPoint
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt
 from PySide6.QtGui import QHelpEvent, QPalette
 from PySide6.QtWidgets import QApplication, QToolTip
 
+from desktop.domain.engine_config import Backend
+from desktop.domain.engine_memory import EngineMemory
+from desktop.domain.memory import Confidence, Forecast
 from desktop.domain.memory_reading import CardReading, HostReading, MemoryReading, ProcessMemory
 from desktop.ui import theme
 from desktop.ui.memory.content import tooltip_of
@@ -51,6 +54,35 @@ STATES = {
     "more used than there is": reading(card(used=30, engine=40)),
     "empty": reading(card(used=0, engine=0)),
 }
+
+
+LOADED = EngineMemory(
+    forecast=Forecast(
+        backend=Backend.TURBOMIND,
+        cards=1,
+        total=24 * GIB,
+        others=8 * GIB,
+        context=GIB // 2,
+        language=4 * GIB,
+        embeddings=0,
+        vision=0,
+        ratio=0.5,
+        kv=4 * GIB,
+        workspace=GIB // 2,
+        residual=0,
+        margin=GIB // 4,
+        before_cache=8 * GIB,
+        block=2**20,
+        block_tokens=64,
+        page=2**25,
+        state=0,
+        session=8192,
+        batch=4,
+        confidence=Confidence.SIMILAR,
+    ),
+    cards=(0,),
+    cache_usage=0.25,
+)
 
 
 class PaintCounter(QObject):
@@ -104,6 +136,59 @@ def test_an_unknown_share_is_not_called_other_programs(gauge):
 def test_sums_of_shared_memory_stay_within_the_bar(gauge):
     gauge.show_reading(STATES["more used than there is"])
     assert parts(gauge) == {"other programs": 0, "this engine": 24, "free": 0}
+
+
+def test_the_parts_of_the_engine_are_told_apart_and_marked_as_reckoned(gauge):
+    gauge.show_reading(STATES["one card"])
+    gauge.show_engine(LOADED)
+    assert parts(gauge) == {
+        "other programs": 8.1,
+        "weights": 4,
+        "KV cache in use": 1,
+        "KV cache, not in use": 3,
+        "workspace": 1.1,
+        "free": 6.8,
+    }
+    assert sum(part.bytes for part in gauge.content.bars[0].segments) == 24 * GIB
+    figures = {part.label: part.figure for part in gauge.content.legend}
+    assert figures["weights"] == "≈ 4.0"
+    assert figures["other programs"] == "8.1"
+    assert "engine 9.1 GB (weights ≈ 4.0, KV cache in use ≈ 1.0, " in gauge.accessibleDescription()
+    assert "     weights: ≈ 4.0 GB" in tooltip_of(STATES["one card"], LOADED)
+    gauge.show_engine(None)
+    assert parts(gauge) == {"other programs": 8.1, "this engine": 9.1, "free": 6.8}
+
+
+def test_the_outline_stands_where_the_engine_was_forecast(gauge):
+    gauge.setPalette(theme.qt_palette(theme.LIGHT))
+    gauge.show_reading(reading(card(used=8.1, engine=0)))
+    plain = gauge.grab().toImage()
+    gauge.show_engine(LOADED)
+    (bar,) = gauge.content.bars
+    assert bar.outline == (round(8.1 * GIB), round(8.1 * GIB) + LOADED.forecast.loaded)
+    assert gauge.grab().toImage() != plain
+    # Cards that it does not run on have none, and neither has the machine's memory.
+    gauge.show_reading(reading(card(), card(1)))
+    assert [bar.outline is None for bar in gauge.content.bars] == [False, True]
+    assert parts(gauge, bar=1) == {"other programs": 8.1, "this engine": 9.1, "free": 6.8}
+    gauge.show_reading(STATES["no driver"])
+    assert gauge.content.bars[0].outline is None
+
+
+def test_on_the_processor_the_machines_memory_has_the_parts(gauge):
+    on_cpu = msgspec.structs.replace(LOADED.forecast, backend=Backend.CPU, language=2 * GIB)
+    gauge.show_engine(EngineMemory(forecast=on_cpu, cache_usage=0.5))
+    gauge.show_reading(STATES["no driver"])
+    assert parts(gauge) == {"other programs": 17, "weights": 2, "libraries and cache": 1, "free": 44}
+
+
+def test_a_click_or_a_key_asks_for_details(gauge, qtbot):
+    with qtbot.waitExposed(gauge):
+        gauge.show()
+    with qtbot.waitSignal(gauge.details_requested, timeout=1000):
+        qtbot.mouseClick(gauge, Qt.MouseButton.LeftButton)
+    with qtbot.waitSignal(gauge.details_requested, timeout=1000):
+        qtbot.keyClick(gauge, Qt.Key.Key_Return)
 
 
 def test_several_cards_have_a_bar_each_and_one_legend(gauge):
@@ -171,26 +256,37 @@ def test_nothing_is_painted_while_nothing_changes(gauge, qtbot):
     with qtbot.waitExposed(gauge):
         gauge.show()
     gauge.show_reading(reading(card(), time=0.0))
-    gauge.show_reading(reading(card(), time=500.0))
+    gauge.show_reading(reading(card(), time=700.0))
     qtbot.wait(50)
     gauge.installEventFilter(counter)
     gauge.timeline.installEventFilter(counter)
     for tick in range(20):
         # A few bytes more, a fraction of a watt: not a pixel, not a digit.
         noisy = card(used_bytes=round(17.2 * GIB) + tick, power_watts=212.4 + tick / 1000)
-        gauge.show_reading(reading(noisy, time=500.0 + tick / 4))
+        gauge.show_reading(reading(noisy, time=700.0 + tick / 4))
         qtbot.wait(2)
     assert counter.count == 0
-    gauge.show_reading(reading(card(used=18), time=510.0))
+    gauge.show_reading(reading(card(used=18), time=710.0))
     qtbot.waitUntil(lambda: counter.count >= 2, timeout=5000)
 
 
-def test_the_timeline_keeps_two_minutes(gauge):
-    for tick in range(4 * 300):
+def test_the_timeline_keeps_ten_minutes(gauge):
+    for tick in range(4 * 900):
         gauge.show_reading(reading(card(used=tick % 24), time=tick / 4))
     times = [time for time, _ in gauge.timeline.values()]
-    assert times[-1] - times[0] == pytest.approx(120, abs=1)
-    assert len(times) <= 4 * 120 + 1
+    assert times[-1] - times[0] == pytest.approx(600, abs=3)
+    assert len(times) <= 301
+
+
+def test_the_timeline_says_what_was_at_a_place(gauge):
+    timeline = gauge.timeline
+    assert timeline.words_at(0) == "Nothing was measured yet"
+    gauge.show_reading(reading(card(used=6), time=1000.0))
+    gauge.show_reading(reading(card(used=12), time=1300.0))
+    right = timeline.width()
+    assert timeline.words_at(right) == "Now: 50 % in use"
+    assert timeline.words_at(round(right * 0.75)).endswith(" ago: 25 % in use")
+    assert timeline.words_at(0) == "Not measured then"
 
 
 def test_the_timeline_remembers_changes_only(gauge):

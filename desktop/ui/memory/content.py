@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from desktop.domain.memory_reading import CardReading, HostReading, MemoryReading
 from desktop.ui.format import card_label, format_bytes, gigabytes
+
+if TYPE_CHECKING:
+    from desktop.domain.engine_memory import EngineMemory
 
 # Bars are compared in steps this fine: below a pixel on the widest screen.
 STEPS = 4096
@@ -14,20 +18,30 @@ TOOLTIP_PROCESSES = 8
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of a bar. role: the name of its colour in the theme's Palette."""
+    """A part of a bar. role: the name of its colour in the theme's Palette. reckoned: a part of what was measured."""
 
     label: str
     bytes: int
     role: str
+    reckoned: bool = False
+
+    @property
+    def figure(self) -> str:
+        """Its size in GB, with a sign where it is not itself a measurement."""
+        return f"{'≈ ' if self.reckoned else ''}{gigabytes(self.bytes)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One card, or the machine's memory. total 0: not reported. Segments follow each other from the left."""
+    """One card, or the machine's memory. total 0: not reported. Segments follow each other from the left.
+
+    outline: from where to where the engine was forecast to be, in bytes; None without a forecast.
+    """
 
     label: str
     total: int
     segments: tuple[Segment, ...]
+    outline: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +63,22 @@ class GaugeContent:
         for bar in self.bars:
             for part in bar.segments:
                 known = sums.get(part.label)
-                sums[part.label] = Segment(part.label, part.bytes + (known.bytes if known else 0), part.role)
+                sums[part.label] = Segment(
+                    part.label, part.bytes + (known.bytes if known else 0), part.role, part.reckoned
+                )
         return tuple(sums.values())
 
     def picture_key(self) -> object:
         """Equal for two contents that look the same."""
         bars = tuple(
-            (bar.label, tuple((s.role, round(s.bytes * STEPS / bar.total) if bar.total else 0) for s in bar.segments))
+            (
+                bar.label,
+                tuple((s.role, round(s.bytes * STEPS / bar.total) if bar.total else 0) for s in bar.segments),
+                tuple(round(edge * STEPS / bar.total) for edge in bar.outline) if bar.outline and bar.total else None,
+            )
             for bar in self.bars
         )
-        return self.title, self.detail, bars, tuple((s.label, gigabytes(s.bytes)) for s in self.legend)
+        return self.title, self.detail, bars, tuple((s.label, s.figure) for s in self.legend)
 
 
 LOADING = GaugeContent(
@@ -66,12 +86,15 @@ LOADING = GaugeContent(
 )
 
 
-def content_of(reading: MemoryReading) -> GaugeContent:
-    """The cards when there are any, else why there are none and the machine's own memory."""
-    return _of_cards(reading) if reading.cards else _of_host(reading)
+def content_of(reading: MemoryReading, engine: EngineMemory | None = None) -> GaugeContent:
+    """The cards when there are any, else why there are none and the machine's own memory.
+
+    engine: what is loaded or loading, where that is known.
+    """
+    return _of_cards(reading, engine) if reading.cards else _of_host(reading, engine)
 
 
-def _of_cards(reading: MemoryReading) -> GaugeContent:
+def _of_cards(reading: MemoryReading, engine: EngineMemory | None) -> GaugeContent:
     cards = reading.cards
     names = {card_label(card.name) for card in cards}
     if len(cards) == 1:
@@ -88,7 +111,8 @@ def _of_cards(reading: MemoryReading) -> GaugeContent:
             if len(names) < 2
             else f"{card.index} {card_label(card.name)}",
             total=card.total_bytes,
-            segments=card_segments(card),
+            segments=card_segments(card, engine),
+            outline=_outline(card.used_bytes, card.engine_bytes, engine if _runs_on(engine, card) else None),
         )
         for card in cards
     )
@@ -110,57 +134,90 @@ def _of_cards(reading: MemoryReading) -> GaugeContent:
         bars=bars,
         used=used,
         total=total,
-        spoken="; ".join([_spoken_card(card) for card in cards] + [reading.driver_note] * bool(reading.driver_note)),
+        spoken="; ".join(filter(None, (*(_spoken_card(card, engine) for card in cards), reading.driver_note))),
     )
 
 
-def _of_host(reading: MemoryReading) -> GaugeContent:
+def _of_host(reading: MemoryReading, engine: EngineMemory | None) -> GaugeContent:
     host = reading.host
     amount = f"{gigabytes(host.used)} of {gigabytes(host.total)} GB" if host.total else "not reported"
-    engine = f", engine {format_bytes(host.engine_bytes)}" if host.engine_bytes else ""
+    held = f", engine {format_bytes(host.engine_bytes)}" if host.engine_bytes else ""
     note = reading.driver_note or "No NVIDIA card"
     title, _, reason = note.partition(": ")
     return GaugeContent(
         source="host",
         title=title,
         detail=" · ".join(filter(None, ("host memory", amount, reason))),
-        bars=(Bar("", host.total, host_segments(host)),),
+        bars=(
+            Bar(
+                "",
+                host.total,
+                host_segments(host, engine),
+                _outline(host.used, host.engine_bytes, engine if engine is not None and not engine.cards else None),
+            ),
+        ),
         used=host.used,
         total=host.total,
-        spoken=f"{note}. Host memory: {amount} in use{engine}",
+        spoken=f"{note}. Host memory: {amount} in use{held}",
     )
 
 
-def card_segments(card: CardReading) -> tuple[Segment, ...]:
-    """Who holds the card's memory; without 'this engine' while it holds nothing or cannot be told apart."""
+def card_segments(card: CardReading, engine: EngineMemory | None = None) -> tuple[Segment, ...]:
+    """Who holds the card's memory; nothing of the engine's while it holds nothing or cannot be told apart."""
     if not card.total_bytes:
         return ()
     used = min(card.used_bytes, card.total_bytes)
-    engine = card.engine_bytes
-    if engine is None:
+    held = card.engine_bytes
+    if held is None:
         shares = [Segment("in use", used, "other")]
     else:
         # Sums over processes may exceed what the card counts, when processes share memory.
-        engine = min(engine, used)
-        shares = [Segment("other programs", used - engine, "other")]
-        if engine:
-            shares.append(Segment("this engine", engine, "weights"))
+        held = min(held, used)
+        shares = [Segment("other programs", used - held, "other")]
+        shares += _engine_segments(held, engine if _runs_on(engine, card) else None)
     return (*shares, Segment("free", card.total_bytes - used, "free"))
 
 
-def host_segments(host: HostReading) -> tuple[Segment, ...]:
+def host_segments(host: HostReading, engine: EngineMemory | None = None) -> tuple[Segment, ...]:
     """The same for the machine's memory."""
     if not host.total:
         return ()
-    engine = min(host.engine_bytes, host.used)
-    shares = [Segment("other programs", host.used - engine, "other")]
-    if engine:
-        shares.append(Segment("this engine", engine, "weights"))
+    held = min(host.engine_bytes, host.used)
+    shares = [Segment("other programs", host.used - held, "other")]
+    shares += _engine_segments(held, engine if engine is not None and not engine.cards else None)
     return (*shares, Segment("free", host.available, "free"))
 
 
-def tooltip_of(reading: MemoryReading) -> str:
-    """Every card with its sensors and its largest processes, then the machine; plain text."""
+def _engine_segments(held: int, engine: EngineMemory | None) -> list[Segment]:
+    if not held:
+        return []
+    if engine is None:
+        return [Segment("this engine", held, "weights")]
+    found = engine.shares(held)
+    region = "KV cache" if engine.cache_usage is None else "KV cache, not in use"
+    parts = (
+        Segment("weights", found.weights, "weights", reckoned=True),
+        Segment("KV cache in use", found.kv_used, "kv", reckoned=True),
+        Segment(region, found.kv_reserved, "kv_reserved", reckoned=True),
+        Segment("workspace" if engine.cards else "libraries and cache", found.rest, "workspace", reckoned=True),
+    )
+    return [part for part in parts if part.bytes]
+
+
+def _runs_on(engine: EngineMemory | None, card: CardReading) -> bool:
+    return engine is not None and card.index in engine.cards
+
+
+def _outline(used: int, held: int | None, engine: EngineMemory | None) -> tuple[int, int] | None:
+    """Where the engine should end up, beside what others hold now."""
+    if engine is None or held is None:
+        return None
+    others = used - min(held, used)
+    return others, others + engine.forecast.loaded
+
+
+def tooltip_of(reading: MemoryReading, engine: EngineMemory | None = None) -> str:
+    """Every card with its sensors, its parts and its largest processes, then the machine; plain text."""
     lines: list[str] = []
     for card in reading.cards:
         facts = [
@@ -173,6 +230,7 @@ def tooltip_of(reading: MemoryReading) -> str:
         if card.processes is None:
             lines.append("     the driver does not list programs")
             continue
+        lines += [f"     {part.label}: {part.figure} GB" for part in card_segments(card, engine) if part.reckoned]
         largest = sorted(card.processes, key=lambda process: -(process.used_bytes or 0))
         for process in largest[:TOOLTIP_PROCESSES]:
             amount = "size unknown" if process.used_bytes is None else format_bytes(process.used_bytes)
@@ -184,13 +242,17 @@ def tooltip_of(reading: MemoryReading) -> str:
         lines.append(reading.driver_note)
     host = reading.host
     if host.total:
-        engine = f", of it this engine {format_bytes(host.engine_bytes)}" if host.engine_bytes else ""
-        lines.append(f"Host memory: {gigabytes(host.used)} of {gigabytes(host.total)} GB{engine}")
+        held = f", of it this engine {format_bytes(host.engine_bytes)}" if host.engine_bytes else ""
+        lines.append(f"Host memory: {gigabytes(host.used)} of {gigabytes(host.total)} GB{held}")
+        lines += [f"     {part.label}: {part.figure} GB" for part in host_segments(host, engine) if part.reckoned]
     return "\n".join(lines)
 
 
-def _spoken_card(card: CardReading) -> str:
+def _spoken_card(card: CardReading, engine: EngineMemory | None) -> str:
     if not card.total_bytes:
         return f"{card_label(card.name)}: memory not reported"
-    engine = f", engine {format_bytes(card.engine_bytes)}" if card.engine_bytes else ""
-    return f"{card_label(card.name)}: {gigabytes(card.used_bytes)} of {gigabytes(card.total_bytes)} GB in use{engine}"
+    held = f", engine {format_bytes(card.engine_bytes)}" if card.engine_bytes else ""
+    parts = ", ".join(f"{part.label} {part.figure}" for part in card_segments(card, engine) if part.reckoned)
+    detail = f" ({parts})" if parts else ""
+    name = card_label(card.name)
+    return f"{name}: {gigabytes(card.used_bytes)} of {gigabytes(card.total_bytes)} GB in use{held}{detail}"

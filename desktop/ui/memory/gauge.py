@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import math
 from html import escape
+from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QRect, QRectF, QSize, Qt, Slot
-from PySide6.QtGui import QColor, QFontMetrics, QHelpEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtCore import QEvent, QRect, QRectF, QSize, Qt, Signal, Slot
+from PySide6.QtGui import (
+    QColor,
+    QFocusEvent,
+    QFontMetrics,
+    QHelpEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+)
 from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from desktop.domain.memory_reading import MemoryReading
 from desktop.ui.format import gigabytes
 from desktop.ui.memory.content import LOADING, Bar, GaugeContent, content_of, tooltip_of
 from desktop.ui.memory.timeline import Timeline
-from desktop.ui.theme import SPACE, TYPE, Palette, font_of, palette_of
+from desktop.ui.theme import RADIUS, SPACE, TYPE, Palette, font_of, palette_of
+
+if TYPE_CHECKING:
+    from desktop.domain.engine_memory import EngineMemory
 
 BAR_HEIGHT, THIN_BAR_HEIGHT = 18, 12
 BARS_PER_COLUMN = 4
@@ -22,19 +37,37 @@ LEAST_LEFT_WIDTH = 160
 NARROW, TOO_NARROW_FOR_TIMELINE = 900, 480
 SPOKEN_SECONDS = 3.0
 SPOKEN_CHANGE = 0.05
-SHORT_LABELS = {"other programs": "other", "this engine": "engine"}
+SHORT_LABELS = {
+    "other programs": "other",
+    "this engine": "engine",
+    "KV cache in use": "KV used",
+    "KV cache, not in use": "KV",
+    "KV cache": "KV",
+    "libraries and cache": "libraries",
+}
 
 
 class MemoryGauge(QWidget):
-    """Name and figures at the left, a bar per card in the middle, the last two minutes at the right."""
+    """Name and figures at the left, a bar per card in the middle, the last ten minutes at the right.
+
+    What is measured is solid; a dashed outline is where the engine was forecast to be.
+
+    Signals:
+        details_requested: a click, or Enter while it has the focus.
+    """
+
+    details_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Memory gauge")
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.setCursor(Qt.CursorShape.PointingHandCursor)
         self._timeline = Timeline(self)
         self._reading: MemoryReading | None = None
+        self._engine: EngineMemory | None = None
         self._content = LOADING
         self._picture = LOADING.picture_key()
         self._spoken_at = -math.inf
@@ -49,15 +82,29 @@ class MemoryGauge(QWidget):
 
     @property
     def timeline(self) -> Timeline:
-        """The last two minutes."""
+        """The last ten minutes."""
         return self._timeline
+
+    @property
+    def engine(self) -> EngineMemory | None:
+        """What is loaded or loading, where that is known."""
+        return self._engine
+
+    @Slot(object)
+    def show_engine(self, engine: EngineMemory | None) -> None:
+        """Tell the parts of the engine's memory apart by this; None: show it as one."""
+        before, self._engine = self._content, engine
+        if self._reading is not None:
+            self._content = content_of(self._reading, engine)
+            self._repaint_if_different(before)
+            self._speak(self._reading.monotonic_time)
 
     @Slot(object)
     def show_reading(self, reading: MemoryReading) -> None:
         """Show a reading; paints only what looks different from the one before."""
         before = self._content
         if not _same_memory(reading, self._reading):
-            self._content = content_of(reading)
+            self._content = content_of(reading, self._engine)
         self._reading = reading
         if self._content.source != before.source:
             self._timeline.clear()
@@ -76,7 +123,9 @@ class MemoryGauge(QWidget):
     def event(self, event: QEvent) -> bool:
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent) and self._reading is not None:
             # Names of programs are anybody's text, so they are escaped rather than left for Qt to guess at.
-            text = escape(tooltip_of(self._reading))
+            moment = self._timeline.words_at(event.pos().x() - self._timeline.x())
+            over_timeline = self._timeline.isVisible() and self._timeline.geometry().contains(event.pos())
+            text = escape(moment if over_timeline else tooltip_of(self._reading, self._engine))
             QToolTip.showText(event.globalPos(), f'<p style="white-space: pre">{text}</p>', self)
             return True
         return super().event(event)
@@ -93,6 +142,24 @@ class MemoryGauge(QWidget):
         self._place_timeline()
         super().resizeEvent(event)
 
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and self.rect().contains(event.position().toPoint()):
+            self.details_requested.emit()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space):
+            self.details_requested.emit()
+        else:
+            super().keyPressEvent(event)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        self.update()
+        super().focusInEvent(event)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        self.update()
+        super().focusOutEvent(event)
+
     def paintEvent(self, _event: QPaintEvent) -> None:
         colours = palette_of(self)
         painter = QPainter(self)
@@ -104,6 +171,10 @@ class MemoryGauge(QWidget):
         if area.width() > 0:
             self._paint_bars(painter, area, colours)
             self._paint_legend(painter, area, colours)
+        if self.hasFocus():
+            painter.setPen(QPen(QColor(colours.accent), 2))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(QRectF(self.rect()).adjusted(2, 3, -2, -2), RADIUS, RADIUS)
 
     def _repaint_if_different(self, before: GaugeContent) -> None:
         picture = self._content.picture_key()
@@ -205,9 +276,9 @@ class MemoryGauge(QWidget):
         metrics = self._small_metrics
         swatch, gap = 9, SPACE[2]
         parts = self._content.legend
-        texts = [f"{part.label} {gigabytes(part.bytes)}" for part in parts]
+        texts = [f"{part.label} {part.figure}" for part in parts]
         if sum(map(metrics.horizontalAdvance, texts)) + len(texts) * (swatch + SPACE[0] + gap) - gap > area.width():
-            texts = [f"{SHORT_LABELS.get(part.label, part.label)} {gigabytes(part.bytes)}" for part in parts]
+            texts = [f"{SHORT_LABELS.get(part.label, part.label)} {part.figure}" for part in parts]
             gap = SPACE[1]
         painter.setFont(self._small_font)
         x, top = area.left(), area.bottom() + 1 + SPACE[0]
@@ -228,6 +299,7 @@ class MemoryGauge(QWidget):
         """The description for screen readers: seldom enough to be heard out, at once when much has changed."""
         content, last = self._content, self._spoken
         jump = content.source != last.source or abs(content.used - last.used) > SPOKEN_CHANGE * content.total
+        jump = jump or [part.label for part in content.legend] != [part.label for part in last.legend]
         if content.spoken != last.spoken and (jump or time - self._spoken_at >= SPOKEN_SECONDS):
             self._spoken, self._spoken_at = content, time
             self.setAccessibleDescription(content.spoken)
@@ -257,6 +329,14 @@ def paint_bar(painter: QPainter, area: QRectF, bar: Bar, colours: Palette) -> No
             painter.setBrush(QColor(getattr(colours, part.role)))
             painter.drawRoundedRect(area, 4, 4)
     painter.setClipping(False)
+    if bar.outline is not None:
+        # Beyond the end of the bar there is no room for what does not fit: then the outline stays open there.
+        left, right = (_edge(area, min(edge, bar.total + bar.total // 50), bar.total) for edge in bar.outline)
+        painter.setClipRect(area)
+        painter.setPen(QPen(QColor(colours.text), 1, Qt.PenStyle.DashLine))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawRect(QRectF(left + 0.5, area.top() + 0.5, max(1, right - left - 1), area.height() - 1))
+        painter.setClipping(False)
 
 
 def _figure(bar: Bar) -> str:

@@ -6,8 +6,8 @@ from PySide6.QtCore import QRectF
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
+from desktop.domain.engine_memory import EngineMemory
 from desktop.domain.memory_reading import MemoryReading
-from desktop.ui.format import format_bytes
 from desktop.ui.memory.content import Bar, card_segments, host_segments
 from desktop.ui.memory.gauge import paint_bar
 from desktop.ui.theme import palette_of
@@ -31,17 +31,17 @@ class MeasuredBar(QWidget):
         """What is shown."""
         return self._bar
 
-    def show_reading(self, reading: MemoryReading | None, card: int | None) -> None:
-        """card: its number, None for the machine's memory."""
+    def show_reading(self, reading: MemoryReading | None, card: int | None, engine: EngineMemory | None = None) -> None:
+        """card: its number, None for the machine's memory. engine: what is loaded, where that is known."""
         bar = _NOTHING
         if reading is not None and card is None:
-            bar = Bar("", reading.host.total, host_segments(reading.host))
+            bar = Bar("", reading.host.total, host_segments(reading.host, engine))
         elif reading is not None:
             found = next((one for one in reading.cards if one.index == card), None)
-            bar = _NOTHING if found is None else Bar("", found.total_bytes, card_segments(found))
+            bar = _NOTHING if found is None else Bar("", found.total_bytes, card_segments(found, engine))
         if bar != self._bar:
             self._bar = bar
-            words = ", ".join(f"{part.label} {format_bytes(part.bytes)}" for part in bar.segments)
+            words = ", ".join(f"{part.label} {part.figure} GB" for part in bar.segments)
             self.setAccessibleDescription(words or "Not known")
             self.setToolTip(words)
             self.update()

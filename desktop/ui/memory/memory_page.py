@@ -211,7 +211,8 @@ class MemoryPage(QScrollArea):
     def _show_measured(self, config: EngineConfig) -> None:
         """The memory as it is, and the run that is loaded beside what was forecast for it."""
         used = self._adviser.cards_used(config) if config.backend is not Backend.CPU else ()
-        self._measured_bar.show_reading(self._adviser.reading, used[0].index if used else None)
+        card = used[0].index if used else None
+        self._measured_bar.show_reading(self._adviser.reading, card, self._recorder.engine_memory)
         status = self._host.status
         run = next(iter(self._recorder.runs), None)
         if status.state is not EngineState.READY:

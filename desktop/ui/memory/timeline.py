@@ -11,14 +11,14 @@ from PySide6.QtWidgets import QWidget
 
 from desktop.ui.theme import palette_of
 
-WINDOW_SECONDS = 120.0
+WINDOW_SECONDS = 600.0
 # Finer than the pixels of its height, so that noise too small to see costs no painting.
 STEPS = 200
-PEAK_SECONDS = 0.5  # about a pixel
+PEAK_SECONDS = 2.0  # about a pixel
 
 
 class Timeline(QWidget):
-    """Keeps the moments at which the value changed, for the last two minutes, and paints them as steps."""
+    """Keeps the moments at which the value changed, for the last ten minutes, and paints them as steps."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -30,7 +30,7 @@ class Timeline(QWidget):
         self._painted_at = -math.inf
 
     def add(self, time: float, fraction: float) -> None:
-        """The value (0 to 1) from time (seconds, ascending) on. Within half a second only the peak is kept."""
+        """The value (0 to 1) from time (seconds, ascending) on. Within PEAK_SECONDS only the peak is kept."""
         value = round(min(max(fraction, 0.0), 1.0) * STEPS)
         self._now = time
         changes = self._changes
@@ -54,6 +54,19 @@ class Timeline(QWidget):
     def values(self) -> list[tuple[float, float]]:
         """The changes that are kept: time, and the fraction from then on."""
         return [(time, value / STEPS) for time, value in self._changes]
+
+    def words_at(self, x: int) -> str:
+        """What was there at a pixel: "3 min 20 s ago: 71 % in use"."""
+        if not self._changes:
+            return "Nothing was measured yet"
+        ago = (1 - min(max(x / max(self.width(), 1), 0.0), 1.0)) * WINDOW_SECONDS
+        then = self._now - ago
+        if then < self._changes[0][0]:
+            return "Not measured then"
+        value = next(value for time, value in reversed(self._changes) if time <= then)
+        minutes, seconds = divmod(round(ago), 60)
+        when = f"{minutes} min {seconds} s ago" if minutes else f"{seconds} s ago" if seconds else "Now"
+        return f"{when}: {value * 100 / STEPS:.0f} % in use"
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         self._painted_at = self._now if self._changes else -math.inf
