@@ -71,7 +71,7 @@ class EngineHost(QObject):
         self._worker.log_received.connect(self.log_received)
         self._asking = QTimer(self)
         self._asking.setInterval(STATISTICS_MILLISECONDS)
-        self._asking.timeout.connect(self._worker.post_read_statistics)
+        self._asking.timeout.connect(self._on_asking_due)
         self._shutting_down = False
         self.explain: Callable[[Failure], Failure] = _as_it_is
         self._thread.start()
@@ -155,6 +155,10 @@ class EngineHost(QObject):
                 self.generation_finished.emit(event)
             elif isinstance(event, GenerationFailed):
                 self.generation_failed.emit(msgspec.structs.replace(event, failure=self.explain(event.failure)))
+
+    @Slot()
+    def _on_asking_due(self) -> None:
+        self._worker.post_read_statistics()
 
     @Slot()
     def _on_thread_finished(self) -> None:
