@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from desktop.domain.memory_reading import CardReading, HostReading, MemoryReading
-from desktop.ui.format import card_label, format_bytes, gigabytes
+from desktop.ui.format import GIB, card_label, format_bytes, gigabytes
 
 if TYPE_CHECKING:
     from desktop.domain.engine_memory import EngineMemory
@@ -28,7 +28,10 @@ class Segment:
     @property
     def figure(self) -> str:
         """Its size in GB, with a sign where it is not itself a measurement."""
-        return f"{'≈ ' if self.reckoned else ''}{gigabytes(self.bytes)}"
+        if not self.reckoned:
+            return gigabytes(self.bytes)
+        # The weights of a small model are not nothing.
+        return f"≈ {gigabytes(self.bytes) if self.bytes >= GIB // 20 else f'{self.bytes / GIB:.2f}'}"
 
 
 @dataclass(frozen=True, slots=True)
