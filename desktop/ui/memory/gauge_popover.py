@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from PySide6.QtCore import QPoint, Qt, Slot
 from PySide6.QtWidgets import (
-    QComboBox,
     QFrame,
     QHBoxLayout,
     QLabel,
@@ -15,7 +14,7 @@ from PySide6.QtWidgets import (
 
 from desktop.domain.memory_reading import CardReading, MemoryReading
 from desktop.services.memory_history import MemoryHistory
-from desktop.ui.controls import ElidedLabel
+from desktop.ui.controls import ChoiceBox, ElidedLabel
 from desktop.ui.format import card_label, format_bytes, gigabytes
 from desktop.ui.memory.content import Segment, card_segments, host_segments
 from desktop.ui.memory.gauge import MemoryGauge
@@ -39,7 +38,7 @@ class GaugePopover(QFrame):
         self._history = history
         self._gauge = gauge
         self._shown_at = 0.0
-        self._choice = QComboBox(self)
+        self._choice = ChoiceBox(self)
         self._choice.setAccessibleName("Card")
         self._title = QLabel(self)
         self._title.setFont(font_of(self._title, TYPE.body, bold=True))
