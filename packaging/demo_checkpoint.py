@@ -62,7 +62,7 @@ MINIMUM = {
     "off topic": 0.8,
     "later turn": 0.98,
     "long chat": 0.95,
-    "generate": 0.9,  # decoding leaves out the mark that the answer about chat templates names
+    "generate": 1.0,
 }
 
 
@@ -390,7 +390,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "resources" / "demo-checkpoint")
     parser.add_argument("--guide", type=Path, default=ROOT / "resources" / "demo-guide")
-    parser.add_argument("--steps", type=int, default=12000)
+    parser.add_argument("--steps", type=int, default=14000)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()

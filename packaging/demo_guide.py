@@ -157,7 +157,7 @@ class Writer:
 
     def _vary(self, question: str, guide: Guide, *, plain: bool) -> str:
         chance = self._rng.random
-        if chance() < 0.35:
+        while chance() < 0.4:
             question = self._swap(question, guide)
         if not plain and chance() < 0.12:
             question += self._rng.choice(guide.suffixes)

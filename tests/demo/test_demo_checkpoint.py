@@ -134,6 +134,12 @@ def test_what_the_answers_suggest_and_the_window_offers_can_be_asked(guides: tup
         assert {*suggested, *guide.starters} <= trained
 
 
+def test_no_answer_holds_a_mark_that_decoding_leaves_out(guides: tuple[Guide, ...]) -> None:
+    for guide in guides:
+        for topic in guide.all_topics:
+            assert not any(mark in topic.answer for mark in script.SPECIALS), topic.id
+
+
 def test_answers_have_markdown_to_show(guides: tuple[Guide, ...]) -> None:
     for guide in guides:
         answers = [topic.answer for topic in guide.topics]
