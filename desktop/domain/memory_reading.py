@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 
 import msgspec
@@ -17,11 +18,14 @@ class ProcessMemory(msgspec.Struct, frozen=True):
 
 
 class CardReading(msgspec.Struct, frozen=True, kw_only=True):
-    """One card at one moment.
+    """One card at one moment, or one of the instances that MIG makes of a card (its uuid begins with "MIG-").
 
+    index: as CUDA numbers them; instances that CUDA gives no number follow after those that have one.
     used_bytes holds what the driver reserves for itself too, so that total - used is what can still be allocated.
     total_bytes 0: the driver does not report memory for this card. processes None: it does not list processes.
-    utilisation in percent, temperature in °C, power in watts; None where the card does not measure it.
+    utilisation in percent, temperature in °C, power in watts; None where the card does not measure it. An instance has
+    the temperature of its card, and the first one of a card its power, so that sums are right.
+    engine_hidden: an engine runs, and the driver's process numbers do not tell which of them it is.
     """
 
     index: int
@@ -33,11 +37,12 @@ class CardReading(msgspec.Struct, frozen=True, kw_only=True):
     utilisation: int | None = None
     temperature: int | None = None
     power_watts: float | None = None
+    engine_hidden: bool = False
 
     @property
     def engine_bytes(self) -> int | None:
         """What the engine holds on this card; None when the driver does not tell."""
-        if self.processes is None:
+        if self.processes is None or self.engine_hidden:
             return None
         total = 0
         for process in self.processes:
@@ -47,15 +52,31 @@ class CardReading(msgspec.Struct, frozen=True, kw_only=True):
                 total += process.used_bytes
         return total
 
-    def with_engine(self, pids: AbstractSet[int]) -> CardReading:
-        """The same reading with the processes in pids marked as the engine's."""
-        if not any(process.pid in pids for process in self.processes or ()):
-            return self
-        marked = tuple(
-            msgspec.structs.replace(process, of_engine=True) if process.pid in pids else process
-            for process in self.processes or ()
-        )
-        return msgspec.structs.replace(self, processes=marked)
+
+def with_engine(cards: Sequence[CardReading], pids: AbstractSet[int]) -> tuple[CardReading, ...]:
+    """The same readings with the processes in pids marked as the engine's. pids: empty while no engine runs.
+
+    In a container the driver may list processes by their numbers outside it, where the engine has another one. That is
+    so when the engine is on no card and none of the listed processes exists here, that is, has a name.
+    """
+    listed = [process for card in cards for process in card.processes or ()]
+    if not pids or not listed:
+        return tuple(cards)
+    if any(process.pid in pids for process in listed):
+        return tuple(_marked(card, pids) for card in cards)
+    if any(process.name for process in listed):
+        return tuple(cards)
+    return tuple(msgspec.structs.replace(card, engine_hidden=True) if card.processes else card for card in cards)
+
+
+def _marked(card: CardReading, pids: AbstractSet[int]) -> CardReading:
+    if not any(process.pid in pids for process in card.processes or ()):
+        return card
+    marked = tuple(
+        msgspec.structs.replace(process, of_engine=True) if process.pid in pids else process
+        for process in card.processes or ()
+    )
+    return msgspec.structs.replace(card, processes=marked)
 
 
 class HostReading(msgspec.Struct, frozen=True, kw_only=True):

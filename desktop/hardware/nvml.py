@@ -14,11 +14,14 @@ from typing import Any
 
 from desktop.domain.memory_reading import CardReading, ProcessMemory
 from desktop.hardware.host import process_name
+from desktop.hardware.nvml_devices import Device, Found, answer, find_devices
 
 NO_DRIVER = "No NVIDIA driver found"
 NO_CARD = "The NVIDIA driver sees no card"
 FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
+# Cards come and go, and MIG is switched, seldom; a look asks each card a handful of questions.
+LOOK_SECONDS = 1.0
 # Temperature, power and utilisation move slowly, and each asks the card itself.
 SENSOR_SECONDS = 1.0
 
@@ -35,49 +38,48 @@ class _Sensors:
     power_watts: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Card:
-    index: int
-    handle: Any
-    uuid: str
-    name: str
-
-
 class NvmlReader:
     """Owned and used by one thread. No method raises for anything the driver does."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._nvml: Any = None
-        self._cards: list[_Card] = []
-        self._lost: dict[int, str] = {}  # cards that could not even be opened, and why
-        self._sensors: dict[int, _Sensors] = {}
+        self._found = Found()
+        self._seen: dict[str, str] = {}  # every card that was ever there: its name by its UUID
+        self._sensors: dict[str, _Sensors] = {}
         self._names: dict[int, str] = {}
         self._note = ""
-        self._retry_at: float | None = 0.0
+        self._answering = False
+        self._look_at = 0.0
+        self._retrying = False
         self._retry_after = FIRST_RETRY_SECONDS
 
     def read(self) -> tuple[tuple[CardReading, ...], str]:
-        """All cards that answer, and in plain words why some or all are missing (empty: none is).
+        """All that answers, by index, and in plain words why some or all are missing (empty: none is).
 
-        After an error NVML is opened anew, first after a second, then ever later up to half a minute.
+        While all is well the driver's list is looked at each second. After an error that happens after a second, then
+        ever later up to half a minute. For it NVML is closed and opened anew only when no card answers, or when looking
+        has not helped for half a minute: that may hold up the readings of the other cards.
         """
-        if self._retry_at is not None and self._clock() >= self._retry_at:
-            self.close()
-            self._note = self._open()
-        lost = dict(self._lost)
+        looked = self._clock() >= self._look_at
+        if looked:
+            self._look()
+        lost = {index: self._reason(error) for index, error in self._found.lost}
         readings: list[CardReading] = []
-        for card in self._cards:
+        for device in self._found.devices:
             try:
-                readings.append(self._read_card(card))
+                readings.append(self._read_device(device))
             except self._nvml.NVMLError as error:
-                lost[card.index] = str(error)
+                lost[device.index] = self._reason(error)
+        self._answering = bool(readings)
         self._forget_names(readings)
         note = self._note
         if lost:
             index, reason = min(lost.items())
             note = f"Card {index} does not answer: {reason}" if readings else _no_answer(reason)
-        self._plan_retry(note)
+        self._plan_look(looked, well=not note)
+        if not note and self._found.empty:
+            note = f"{self._found.empty[0]} is in MIG mode and has no instance"
         return tuple(readings), note
 
     def close(self) -> None:
@@ -88,13 +90,33 @@ class NvmlReader:
             except self._nvml.NVMLError:
                 pass  # a driver that was unloaded has nothing left to shut down
         self._nvml = None
-        self._cards = []
-        self._lost = {}
-        self._sensors = {}
-        self._retry_at = 0.0
+        self._found = Found()
+        self._answering = False
+        self._look_at = 0.0
+
+    def _look(self) -> None:
+        """Find the devices anew, and say in self._note what is missing."""
+        if not self._answering or self._retry_after >= LONGEST_RETRY_SECONDS:
+            self.close()
+            self._note = self._open()
+            if self._note:
+                return
+        try:
+            self._found = find_devices(self._nvml)
+        except self._nvml.NVMLError as error:
+            self._found = Found()
+            self._note = _no_answer(self._reason(error))
+            return
+        present = dict(self._found.cards)
+        gone = [name for uuid, name in self._seen.items() if uuid and uuid not in present]
+        self._seen |= present
+        if not (present or self._found.lost):
+            self._note = NO_CARD
+        else:
+            self._note = f"{gone[0]} is gone" if gone else ""
 
     def _open(self) -> str:
-        """Load the library, find the cards. Returns why there are none, empty when there are."""
+        """Load the library. Returns why it cannot be used, empty when it can."""
         if sys.platform == "linux":
             try:
                 ctypes.CDLL("libnvidia-ml.so.1")
@@ -104,62 +126,63 @@ class NvmlReader:
             import pynvml
         except ImportError:
             return "The Python package nvidia-ml-py is missing"
+        self._nvml = pynvml
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
-            return NO_DRIVER if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND else _no_answer(error)
-        self._nvml = pynvml
-        try:
-            count = pynvml.nvmlDeviceGetCount()
-        except pynvml.NVMLError as error:
-            return _no_answer(error)
-        for index in range(count):
-            try:
-                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            except pynvml.NVMLError as error:
-                self._lost[index] = str(error)
-                continue
-            uuid = self._ask(pynvml.nvmlDeviceGetUUID, handle) or ""
-            name = self._ask(pynvml.nvmlDeviceGetName, handle) or "NVIDIA card"
-            self._cards.append(_Card(index, handle, uuid, name))
-        return "" if count else NO_CARD
+            return NO_DRIVER if error.value == pynvml.NVML_ERROR_LIBRARY_NOT_FOUND else _no_answer(self._reason(error))
+        return ""
 
-    def _plan_retry(self, note: str) -> None:
-        if not note:
-            self._retry_at = None
+    def _plan_look(self, looked: bool, *, well: bool) -> None:
+        if well:
             self._retry_after = FIRST_RETRY_SECONDS
-        elif self._retry_at is None or self._retry_at <= self._clock():
-            self._retry_at = self._clock() + self._retry_after
+            if looked:
+                self._look_at = self._clock() + LOOK_SECONDS
+        elif looked or not self._retrying:
+            self._look_at = self._clock() + self._retry_after
             self._retry_after = min(self._retry_after * 2, LONGEST_RETRY_SECONDS)
+        self._retrying = not well
 
-    def _read_card(self, card: _Card) -> CardReading:
-        """Raises NVMLError when the card is lost."""
+    def _reason(self, error: Any) -> str:
+        """The driver's words, and plainer ones where those mean nothing to the owner of the card."""
+        nvml = self._nvml
+        if error.value in (nvml.NVML_ERROR_INVALID_ARGUMENT, nvml.NVML_ERROR_NOT_FOUND, nvml.NVML_ERROR_GPU_NOT_FOUND):
+            return "it is gone"
+        if error.value == nvml.NVML_ERROR_UNINITIALIZED:
+            return "it was reloaded"
+        if error.value == nvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH:
+            # The library that this process has loaded stays the old one as long as the process lives.
+            return "it was updated. Start Turbodesk anew, and the machine if that does not help"
+        return str(error)
+
+    def _read_device(self, device: Device) -> CardReading:
+        """Raises NVMLError when the device is lost."""
         nvml = self._nvml
         try:
             # The first version of this call counts the driver's own reserve as used, as planning needs it.
-            memory = nvml.nvmlDeviceGetMemoryInfo(card.handle)
+            memory = nvml.nvmlDeviceGetMemoryInfo(device.handle)
             total, used = memory.total, memory.used
         except (nvml.NVMLError_NotSupported, nvml.NVMLError_NoPermission):
             total = used = 0
-        sensors = self._read_sensors(card)
+        sensors = self._read_sensors(device)
         return CardReading(
-            index=card.index,
-            uuid=card.uuid,
-            name=card.name,
+            index=device.index,
+            uuid=device.uuid,
+            name=device.name,
             total_bytes=total,
             used_bytes=used,
-            processes=self._read_processes(card),
+            processes=self._read_processes(device),
             utilisation=sensors.utilisation,
             temperature=sensors.temperature,
-            power_watts=sensors.power_watts,
+            power_watts=sensors.power_watts if device.first else None,
         )
 
-    def _read_processes(self, card: _Card) -> tuple[ProcessMemory, ...] | None:
+    def _read_processes(self, device: Device) -> tuple[ProcessMemory, ...] | None:
         """Each process once, though it may compute and draw at the same time; None when neither list can be had."""
         nvml = self._nvml
         lists = [
-            self._ask(nvml.nvmlDeviceGetComputeRunningProcesses, card.handle),
-            self._ask(nvml.nvmlDeviceGetGraphicsRunningProcesses, card.handle),
+            answer(nvml, nvml.nvmlDeviceGetComputeRunningProcesses, device.handle),
+            answer(nvml, nvml.nvmlDeviceGetGraphicsRunningProcesses, device.handle),
         ]
         if lists == [None, None]:
             return None
@@ -167,33 +190,28 @@ class NvmlReader:
         for found in lists:
             for process in found or ():
                 known = used.get(process.pid)
-                fresh = process.usedGpuMemory
+                # Nobody on a card holds nothing there: in containers some drivers say 0 for what they do not tell.
+                fresh = process.usedGpuMemory or None
                 used[process.pid] = fresh if known is None else max(known, fresh or 0)
         return tuple(ProcessMemory(pid, used[pid], self._name_of(pid)) for pid in sorted(used))
 
-    def _read_sensors(self, card: _Card) -> _Sensors:
+    def _read_sensors(self, device: Device) -> _Sensors:
         now = self._clock()
-        last = self._sensors.get(card.index)
+        key = device.card_uuid or str(device.index)
+        last = self._sensors.get(key)
         if last is not None and now - last.time < SENSOR_SECONDS:
             return last
-        nvml, handle = self._nvml, card.handle
-        rates = self._ask(nvml.nvmlDeviceGetUtilizationRates, handle)
-        milliwatts = self._ask(nvml.nvmlDeviceGetPowerUsage, handle)
+        nvml, card = self._nvml, device.card
+        rates = answer(nvml, nvml.nvmlDeviceGetUtilizationRates, card)
+        milliwatts = answer(nvml, nvml.nvmlDeviceGetPowerUsage, card)
         sensors = _Sensors(
             time=now,
             utilisation=None if rates is None else rates.gpu,
-            temperature=self._ask(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
+            temperature=answer(nvml, nvml.nvmlDeviceGetTemperature, card, nvml.NVML_TEMPERATURE_GPU),
             power_watts=None if milliwatts is None else milliwatts / 1000,
         )
-        self._sensors[card.index] = sensors
+        self._sensors[key] = sensors
         return sensors
-
-    def _ask(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """The answer, or None when this card, driver or container does not give it."""
-        try:
-            return function(*arguments)
-        except (self._nvml.NVMLError, self._nvml.NVMLLibraryMismatchError):
-            return None
 
     def _name_of(self, pid: int) -> str:
         if pid not in self._names:

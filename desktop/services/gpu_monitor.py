@@ -7,7 +7,7 @@ import time
 
 from PySide6.QtCore import QObject, Signal
 
-from desktop.domain.memory_reading import MemoryReading
+from desktop.domain.memory_reading import MemoryReading, with_engine
 from desktop.hardware.host import process_tree, read_host
 from desktop.hardware.nvml import NvmlReader
 
@@ -84,7 +84,7 @@ class GpuMonitor(QObject):
         cards, note = self._reader.read()
         return MemoryReading(
             monotonic_time=time.monotonic(),
-            cards=tuple(card.with_engine(pids) for card in cards),
+            cards=with_engine(cards, pids),
             host=read_host(pids),
             driver_note=note,
         )

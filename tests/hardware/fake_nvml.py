@@ -16,7 +16,8 @@ from typing import Any
 
 GIB = 2**30
 # Codes of NVML that tests provoke.
-NOT_SUPPORTED, NO_PERMISSION, GPU_IS_LOST, VERSION_MISMATCH, UNKNOWN = 3, 4, 15, 18, 999
+UNINITIALIZED, INVALID_ARGUMENT, NOT_SUPPORTED, NO_PERMISSION, NOT_FOUND = 1, 2, 3, 4, 6
+GPU_IS_LOST, VERSION_MISMATCH, UNKNOWN = 15, 18, 999
 
 SOURCE = Path(__file__).with_name("fake_nvml.c")
 ROOT = SOURCE.parents[2]
@@ -48,9 +49,19 @@ def card(
     return f"card {total} {used} {temperature} {milliwatts} {utilisation} {name}"
 
 
-def process(card_index: int, pid: int, used: int | None, kind: str = "compute") -> str:
-    """A line of the state file: a process on a card. used None: the driver does not tell."""
-    return f"process {card_index} {kind} {pid} {-1 if used is None else used}"
+def process(card_index: int, pid: int, used: int | None, kind: str = "compute", slot: int = -1) -> str:
+    """A line of the state file: a process on a card, or in a slot of it. used None: the driver does not tell."""
+    return f"process {card_index} {kind} {pid} {-1 if used is None else used} {slot}"
+
+
+def mig(card_index: int) -> str:
+    """A line of the state file: a card is in MIG mode."""
+    return f"mig {card_index}"
+
+
+def instance(card_index: int, slot: int, total: int, used: int, name: str) -> str:
+    """A line of the state file: an instance of a card in MIG mode."""
+    return f"instance {card_index} {slot} {total} {used} {name}"
 
 
 def error(function: str, code: int, card_index: int = -1) -> str:
@@ -71,6 +82,17 @@ class FakeNvml:
         fresh = self._state_file.with_suffix(".new")
         fresh.write_text("\n".join(lines) + "\n")
         fresh.replace(self._state_file)
+
+    def note_calls(self) -> None:
+        """From now on calls() knows which functions were called."""
+        self._calls_file().write_text("")
+
+    def calls(self) -> list[str]:
+        """Names of the functions called since note_calls()."""
+        return self._calls_file().read_text().split()
+
+    def _calls_file(self) -> Path:
+        return self._state_file.with_name(self._state_file.name + ".calls")
 
     def environment(self) -> dict[str, str]:
         """The environment of a child that loads the fake library."""

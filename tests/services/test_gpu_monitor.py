@@ -182,6 +182,20 @@ def test_the_engines_share_is_that_of_its_process_and_descendants(fake_driver):
     assert result.stderr == ""
 
 
+def test_in_a_container_the_engines_share_is_unknown_and_not_zero(fake_driver):
+    # Numbers above the kernel's limit stand for processes of another PID namespace.
+    fake_driver.set(fake.card(used=20 * GIB), fake.process(0, 5_000_000, 8 * GIB))
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", MONITOR_CHILD, str(os.getpid()), "300"],
+        env=fake_driver.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(result.stdout.splitlines()[-1]) == {"shares": [None], "note": ""}
+
+
 def test_a_driver_that_hangs_for_real_does_not_hold_the_end_of_the_program(fake_driver):
     fake_driver.set(fake.card(), "sleep 60000")
     started = time.monotonic()
