@@ -32,7 +32,8 @@ def _figure(value: float | None, words: str) -> str:
     return _NOT_KNOWN if value is None else words.format(value)
 
 
-def _end(run: LoadRun) -> str:
+def end_words(run: LoadRun) -> str:
+    """How it ended: "ready" while it did not."""
     if not run.failure:
         return "ready"
     when = "while loading" if run.load_seconds is None else "later"
@@ -49,7 +50,7 @@ _COLUMNS: tuple[tuple[str, Callable[[LoadRun], str], Callable[[LoadRun], object]
     ("Error", lambda run: _figure(run.error and run.error * 100, "{:+.1f} %"), lambda run: run.error),
     ("Tokens/s", lambda run: _figure(run.tokens_per_second, "{:,.1f}"), lambda run: run.tokens_per_second),
     ("First token", lambda run: _figure(run.time_to_first_token, "{:.2f} s"), lambda run: run.time_to_first_token),
-    ("End", _end, _end),
+    ("End", end_words, end_words),
 )
 
 

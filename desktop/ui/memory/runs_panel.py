@@ -1,4 +1,4 @@
-"""The log of loads on the Memory page: how far off forecasts were, sorting, export, and loading one again."""
+"""The log of loads on the Memory page: how far off forecasts were, a chart, sorting, export, loading one again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QLabel, QPushButto
 from desktop.domain.errors import Failure
 from desktop.domain.load_run import LoadRun, past_errors
 from desktop.services.run_recorder import RunRecorder
-from desktop.ui.controls import ElidedLabel
+from desktop.ui.controls import ChoiceBox, ElidedLabel
+from desktop.ui.memory.runs_chart import FEWEST, RunsChart
+from desktop.ui.memory.runs_figures import FIGURES
 from desktop.ui.memory.runs_list_model import RUN, SORT, RunsListModel
 from desktop.ui.theme import SPACE, TYPE, font_of
 
@@ -28,6 +30,12 @@ class RunsPanel(QWidget):
         heading = QLabel("Loads", self)
         heading.setFont(font_of(heading, TYPE.body, bold=True))
         self._errors = ElidedLabel(self)
+        self._figure = ChoiceBox(self)
+        self._figure.addItems([figure.name for figure in FIGURES])
+        self._figure.setAccessibleName("What the chart of loads shows")
+        self._chart = RunsChart(self)
+        self._figure.currentIndexChanged.connect(self._chart.show_figure)
+        self._chart.run_chosen.connect(self._on_run_chosen)
         self._again = QPushButton("Load this again", self)
         self._again.clicked.connect(self._on_again)
         self._export = QPushButton("Export as CSV…", self)
@@ -58,6 +66,7 @@ class RunsPanel(QWidget):
         head.setSpacing(SPACE[2])
         head.addWidget(heading)
         head.addWidget(self._errors, 1)
+        head.addWidget(self._figure)
         buttons = QHBoxLayout()
         buttons.setSpacing(SPACE[1])
         buttons.addWidget(self._again)
@@ -67,6 +76,7 @@ class RunsPanel(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(SPACE[1])
         column.addLayout(head)
+        column.addWidget(self._chart)
         column.addWidget(self._table, 1)
         column.addLayout(buttons)
         column.addStretch()
@@ -80,6 +90,9 @@ class RunsPanel(QWidget):
     def _on_runs_changed(self, runs: tuple[LoadRun, ...]) -> None:
         first = self._rows.rowCount() == 0
         self._rows.show_runs(runs)
+        self._chart.show_runs(runs)
+        self._chart.setVisible(len(runs) >= FEWEST)
+        self._figure.setVisible(len(runs) >= FEWEST)
         if first:
             self._table.resizeColumnsToContents()
         self._table.setVisible(bool(runs))
@@ -90,7 +103,18 @@ class RunsPanel(QWidget):
 
     @Slot(QModelIndex)
     def _on_current_changed(self, _current: QModelIndex | None = None) -> None:
-        self._again.setEnabled(self._table.currentIndex().isValid())
+        index = self._table.currentIndex()
+        self._again.setEnabled(index.isValid())
+        self._chart.mark(index.data(RUN).id if index.isValid() else None)
+
+    @Slot(object)
+    def _on_run_chosen(self, run_id: int) -> None:
+        for row in range(self._sorted.rowCount()):
+            index = self._sorted.index(row, 0)
+            if index.data(RUN).id == run_id:
+                self._table.setCurrentIndex(index)
+                self._table.scrollTo(index)
+                return
 
     @Slot()
     def _on_again(self) -> None:
