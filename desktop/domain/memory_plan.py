@@ -227,6 +227,8 @@ def _least(candidate: Candidate, wish: Wish, residual: int) -> Forecast | None:
     if not found.block or not found.before_cache:
         return None
     region = found.region_for(wish.chats, wish.context)
+    if found.free + found.margin + found.kv - region < (wish.leave_free or 0):
+        return None  # not even without a margin
     steps = max(1, -(-region * RATIO_STEPS // found.before_cache))
     while steps <= MOST_RATIO:
         found = forecast(shape, with_ratio(candidate.config, steps), cards, residual)
@@ -305,9 +307,14 @@ def _smallest_card(tried: Sequence[Candidate], like: CardMemory, wish: Wish, res
     for candidate in reversed(tried):  # what needs least comes last, and then the others are soon ruled out
         if smallest and not does(candidate, smallest - 1):
             continue
-        low, high = 0, smallest or like.total // MIB + 1
-        while not does(candidate, high) and high < _NO_CARD:
-            low, high = high, high * 2
+        if candidate.config.backend is Backend.CPU:  # its number type changes with the memory: nothing is too little
+            start, high = 0, smallest or like.total // MIB + 1
+        else:
+            start = _too_small(candidate, like, wish, residual)
+            high = start + 1
+        low = start
+        while high < _NO_CARD and not does(candidate, high):
+            low, high = high, 2 * high - start
         if high >= _NO_CARD:
             continue
         while high - low > 1:
@@ -315,3 +322,10 @@ def _smallest_card(tried: Sequence[Candidate], like: CardMemory, wish: Wish, res
             low, high = (low, middle) if does(candidate, middle) else (middle, high)
         smallest = high
     return smallest * MIB
+
+
+def _too_small(candidate: Candidate, like: CardMemory, wish: Wish, residual: int) -> int:
+    """MiB of a card that are too few, as many as can be told at once: what is needed beside the margin that grows."""
+    bare = forecast(candidate.form.shape, with_ratio(candidate.config, 0), [like], residual)
+    needed = like.total - bare.free + bare.region_for(wish.chats, wish.context) + (wish.leave_free or 0)
+    return max(0, needed // MIB - 1)

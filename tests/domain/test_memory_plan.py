@@ -277,6 +277,23 @@ def test_where_nothing_fits_it_says_what_would() -> None:
     assert not answer.reason
 
 
+@pytest.mark.parametrize("gib", [1, 4, 40])
+def test_what_card_is_found_while_a_knob_moves(gib: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In so few forecasts, of 10 to 20 microseconds each, that the load dialog can ask at every step."""
+    counted = []
+
+    def count(*arguments: Any) -> Forecast:
+        counted.append(arguments)
+        return forecast(*arguments)
+
+    monkeypatch.setattr("desktop.domain.memory_plan.forecast", count)
+    config = {**made.LLAMA_3_8B, "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64}
+    shape = read_shape(config, made.text_headers(config))
+    answer = nearest(forms_of("16-bit", shape, "/m"), EngineConfig(), [card(gib)])
+    assert isinstance(answer, NothingFits) == (gib < 40)
+    assert len(counted) < 60
+
+
 def test_leave_4_gb_free() -> None:
     answer = plan(Wish(leave_free=4 * GIB), llama_forms(), [card(24, 1)])
     assert isinstance(answer, Plan)

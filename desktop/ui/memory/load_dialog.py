@@ -173,12 +173,8 @@ class LoadDialog(QDialog):
         assert self._shape is not None
         cards, residual = self._adviser.cards(config.backend), self._adviser.residual(config)
         forms = forms_of(self._entry.title, self._shape, self._entry.path)
-        answer = nearest(forms[:1], config, cards, residual)
-        if isinstance(answer, Plan):
-            return advice(answer, config), answer
-        if len(forms) > 1 and config.backend is not Backend.CPU:
-            answer = nearest(forms, config, cards, residual)
-        return advice(answer, config), None
+        answer = nearest(forms[:1] if config.backend is Backend.CPU else forms, config, cards, residual)
+        return advice(answer, config), answer if isinstance(answer, Plan) and answer.form.path else None
 
     def _take(self, found: Plan) -> None:
         asked = self._form.config.backend
