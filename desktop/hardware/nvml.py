@@ -22,6 +22,8 @@ FIRST_RETRY_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 30.0
 # Cards come and go, and MIG is switched, seldom; a look asks each card a handful of questions.
 LOOK_SECONDS = 1.0
+# Who holds the memory costs more to ask than how much is held, so a faster gauge asks it less often than that.
+PROCESS_SECONDS = 0.2
 # Temperature, power and utilisation move slowly, and each asks the card itself.
 SENSOR_SECONDS = 1.0
 
@@ -48,6 +50,7 @@ class NvmlReader:
         self._seen: dict[str, str] = {}  # every card that was ever there: its name by its UUID
         self._sensors: dict[str, _Sensors] = {}
         self._names: dict[int, str] = {}
+        self._processes: dict[str, tuple[float, tuple[ProcessMemory, ...] | None]] = {}
         self._note = ""
         self._answering = False
         self._look_at = 0.0
@@ -171,11 +174,20 @@ class NvmlReader:
             name=device.name,
             total_bytes=total,
             used_bytes=used,
-            processes=self._read_processes(device),
+            processes=self._recent_processes(device),
             utilisation=sensors.utilisation,
             temperature=sensors.temperature,
             power_watts=sensors.power_watts if device.first else None,
         )
+
+    def _recent_processes(self, device: Device) -> tuple[ProcessMemory, ...] | None:
+        now, key = self._clock(), device.uuid or str(device.index)
+        last = self._processes.get(key)
+        if last is not None and now - last[0] < PROCESS_SECONDS:
+            return last[1]
+        found = self._read_processes(device)
+        self._processes[key] = now, found
+        return found
 
     def _read_processes(self, device: Device) -> tuple[ProcessMemory, ...] | None:
         """Each process once, though it may compute and draw at the same time; None when neither list can be had."""

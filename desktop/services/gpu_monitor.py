@@ -7,14 +7,15 @@ import time
 
 from PySide6.QtCore import QObject, Signal
 
-from desktop.domain.memory_reading import MemoryReading, with_engine
+from desktop.domain.memory_reading import HostReading, MemoryReading, with_engine
 from desktop.hardware.host import process_tree, read_host
 from desktop.hardware.nvml import NvmlReader
 
 SAMPLE_SECONDS = 0.25
 STOP_SECONDS = 1.0
-# The engine's processes change seldom, and finding them reads a file for each of its threads.
-TREE_SECONDS = 1.0
+# The engine's processes change seldom, and finding them reads a file for each of its threads. The machine's own memory
+# is looked at as seldom while there are cards, since it is then not what the gauge shows.
+SLOW_SECONDS = 1.0
 
 
 class GpuMonitor(QObject):
@@ -40,7 +41,8 @@ class GpuMonitor(QObject):
         self._stop_timeout = stop_timeout
         self._engine_pid: int | None = None
         self._engine_pids: frozenset[int] = frozenset()
-        self._tree_read_at = -TREE_SECONDS
+        self._host: HostReading | None = None
+        self._slow_read_at = -SLOW_SECONDS
         self._stopping = threading.Event()
         self._emitting = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -48,7 +50,7 @@ class GpuMonitor(QObject):
     def set_engine_pid(self, pid: int | None) -> None:
         """Whose share to report: the engine's process with all its descendants, or nobody's."""
         self._engine_pid = pid
-        self._tree_read_at = -TREE_SECONDS
+        self._slow_read_at = -SLOW_SECONDS
 
     def start(self) -> None:
         """Begin sampling; does nothing while it runs, or when a hanging driver has still not let go."""
@@ -80,20 +82,18 @@ class GpuMonitor(QObject):
         self._reader.close()
 
     def _sample(self) -> MemoryReading:
-        pids = self._engine_tree()
+        now = time.monotonic()
+        slow = now - self._slow_read_at >= SLOW_SECONDS
+        if slow:
+            self._slow_read_at = now  # before the number is asked for: it may be set meanwhile
+            pid = self._engine_pid
+            self._engine_pids = frozenset() if pid is None else process_tree(pid)
         cards, note = self._reader.read()
+        if slow or not cards or self._host is None:
+            self._host = read_host(self._engine_pids)
         return MemoryReading(
             monotonic_time=time.monotonic(),
-            cards=with_engine(cards, pids),
-            host=read_host(pids),
+            cards=with_engine(cards, self._engine_pids),
+            host=self._host,
             driver_note=note,
         )
-
-    def _engine_tree(self) -> frozenset[int]:
-        pid, now = self._engine_pid, time.monotonic()
-        if pid is None:
-            self._engine_pids = frozenset()
-        elif now - self._tree_read_at >= TREE_SECONDS:
-            self._tree_read_at = now
-            self._engine_pids = process_tree(pid)
-        return self._engine_pids

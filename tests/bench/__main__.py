@@ -55,6 +55,7 @@ FIGURES = (
     Figure("app start with that database ÷ with an empty one", "bench_storage", "start_ratio", "<=", 1.2),
     Figure("1 GB from a local hub, SHA-256 and fsync included ÷ curl", "bench_download", "ratio", "<=", 1.2),
     Figure("gauge at 4 Hz on a busy card: share of a core", "bench_gauge", "gauge_cpu_1_cards_4hz_moving", "<=", 0.01),
+    Figure("gauge at 10 Hz, window's process, share of a core", "bench_gauge", "gauge_cpu_window_10hz", "<=", 0.01),
     Figure("scan of 1,000 models that are known, warm page cache", "bench_scan", "warm_seconds", "<=", 1.0, "s"),
     Figure("the same with nothing known, cold page cache", "bench_scan", "cold_seconds", "<=", 5.0, "s"),
     Figure("longest GUI-thread stall meanwhile", "bench_scan", "cold_stall_max_ms", "<=", 50.0, "ms"),

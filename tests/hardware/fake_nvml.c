@@ -2,27 +2,36 @@
  *
  *   driver gone                              every call fails, as after rmmod; afterwards nvmlInit is needed again
  *   sleep MILLISECONDS                       nvmlDeviceGetMemoryInfo takes so long
+ *   drift BYTES                              each reading of memory finds so much more used, a hundred times
  *   card TOTAL USED CELSIUS MILLIWATTS PERCENT NAME...
  *   uuid CARD UUID                           else it is GPU-fake-CARD
  *   mig CARD                                 the card is in MIG mode
  *   instance CARD SLOT TOTAL USED NAME...    one of its instances
  *   process CARD compute|graphics PID BYTES SLOT     BYTES -1: not available; SLOT -1: on the card itself
  *   error FUNCTION CARD CODE                 CARD -1: on every card
+ *   calls FILE                               every function that is called is written there, a line each
  *
- * Where a file by the state's name and .calls exists, every function that is called is written there, a line each.
  * Without the variable or the file it is a library whose driver is not loaded. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #define MAX_CARDS 16
 #define MAX_ITEMS 256
 #define MAX_SLOTS 7
 
-enum { SUCCESS = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, SMALL = 7, NOT_LOADED = 9, UNKNOWN = 999 };
+enum {
+    SUCCESS = 0,
+    UNINITIALIZED = 1,
+    INVALID = 2,
+    NOT_SUPPORTED = 3,
+    NOT_FOUND = 6,
+    SMALL = 7,
+    NOT_LOADED = 9,
+    UNKNOWN = 999
+};
 
 typedef struct { unsigned long long total, free, used; } memory_t;
 typedef struct { unsigned gpu, memory; } rates_t;
@@ -33,31 +42,36 @@ static struct { unsigned long long total, used; char name[96]; } instances[MAX_C
 static struct { int card, slot; char kind; unsigned pid; long long bytes; } processes[MAX_ITEMS];
 static struct { char function[64]; int card, code; } errors[MAX_ITEMS];
 static int card_count, process_count, error_count, driver_gone, sleep_ms, initialised;
+static unsigned long long drift, readings;
 static struct stat seen;
+static char calls[512];
 
 static void read_state(void) {
     const char *path = getenv("FAKE_NVML_STATE");
     struct stat now;
     FILE *file;
-    char line[256], word[64];
+    char line[600], word[64];
     int card, slot, length;
 
-    if (!path || stat(path, &now) || !(file = fopen(path, "r"))) {
+    if (!path || stat(path, &now)) {
         driver_gone = 1;
         memset(&seen, 0, sizeof seen);
         return;
     }
     if (now.st_ino == seen.st_ino && now.st_size == seen.st_size && now.st_mtim.tv_sec == seen.st_mtim.tv_sec &&
-        now.st_mtim.tv_nsec == seen.st_mtim.tv_nsec) {
-        fclose(file);
+        now.st_mtim.tv_nsec == seen.st_mtim.tv_nsec)
         return;
-    }
+    if (!(file = fopen(path, "r"))) return;
     seen = now;
     card_count = process_count = error_count = driver_gone = sleep_ms = 0;
+    drift = 0;
+    calls[0] = 0;
     memset(cards, 0, sizeof cards);
     memset(instances, 0, sizeof instances);
     while (fgets(line, sizeof line, file)) {
         sscanf(line, "sleep %d", &sleep_ms);
+        sscanf(line, "drift %llu", &drift);
+        sscanf(line, "calls %511[^\n]", calls);
         if (!strncmp(line, "driver gone", 11)) driver_gone = 1;
         if (card_count < MAX_CARDS &&
             sscanf(line, "card %llu %llu %d %d %d %95[^\n]", &cards[card_count].total, &cards[card_count].used,
@@ -81,20 +95,16 @@ static void read_state(void) {
 }
 
 static void note_call(const char *function) {
-    const char *state = getenv("FAKE_NVML_STATE");
-    char path[512];
     FILE *file;
-    if (!state) return;
-    snprintf(path, sizeof path, "%s.calls", state);
-    if (access(path, W_OK) || !(file = fopen(path, "a"))) return;
+    if (!calls[0] || !(file = fopen(calls, "a"))) return;
     fprintf(file, "%s\n", function);
     fclose(file);
 }
 
 static int begin(const char *function, int card) {
     int i;
-    note_call(function);
     read_state();
+    note_call(function);
     if (driver_gone) {
         initialised = 0;
         return UNKNOWN;
@@ -195,6 +205,7 @@ int nvmlDeviceGetMemoryInfo(void *handle, memory_t *memory) {
         memory->total = instances[card_of(handle)][slot_of(handle)].total;
         memory->used = instances[card_of(handle)][slot_of(handle)].used;
     }
+    memory->used += drift * (readings++ % 100);
     memory->free = memory->total - memory->used;
     return SUCCESS;
 }

@@ -69,30 +69,38 @@ def error(function: str, code: int, card_index: int = -1) -> str:
     return f"error {function} {card_index} {code}"
 
 
+def drift(step: int) -> str:
+    """A line of the state file: with each reading step bytes more are used, a hundred times, then it starts again."""
+    return f"drift {step}"
+
+
 class FakeNvml:
     """The library in a folder, and the state file beside it."""
 
     def __init__(self, library_folder: Path, state_file: Path) -> None:
         self._library_folder = library_folder
         self._state_file = state_file
+        self._calls_file = state_file.with_suffix(".calls")
+        self._lines: tuple[str, ...] = ()
         self.set("driver gone")
 
     def set(self, *lines: str) -> None:
         """What the driver says from its next call on."""
+        self._lines = lines
+        if self._calls_file.exists():
+            lines = (*lines, f"calls {self._calls_file}")
         fresh = self._state_file.with_suffix(".new")
         fresh.write_text("\n".join(lines) + "\n")
         fresh.replace(self._state_file)
 
     def note_calls(self) -> None:
         """From now on calls() knows which functions were called."""
-        self._calls_file().write_text("")
+        self._calls_file.write_text("")
+        self.set(*self._lines)
 
     def calls(self) -> list[str]:
         """Names of the functions called since note_calls()."""
-        return self._calls_file().read_text().split()
-
-    def _calls_file(self) -> Path:
-        return self._state_file.with_name(self._state_file.name + ".calls")
+        return self._calls_file.read_text().split()
 
     def environment(self) -> dict[str, str]:
         """The environment of a child that loads the fake library."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import msgspec
 
@@ -11,13 +10,13 @@ from desktop.hardware.nvml import NvmlReader
 
 
 def main() -> None:
-    skipped = 0.0
-    reader = NvmlReader(clock=lambda: time.monotonic() + skipped)
+    now = 0.0  # goes on only as it is told
+    reader = NvmlReader(clock=lambda: now)
     for line in sys.stdin:
         command, _, argument = line.partition(" ")
         answer: object = None
         if command == "read":
-            skipped += float(argument)
+            now += float(argument)
             answer = reader.read()
         elif command.strip() == "close":
             reader.close()

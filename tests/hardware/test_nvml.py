@@ -74,6 +74,17 @@ def test_a_process_that_holds_nothing_is_one_whose_share_is_not_told(fake_driver
     assert [(p["pid"], p["used_bytes"]) for p in cards[0]["processes"]] == [(10, None), (11, GIB)]
 
 
+@pytest.mark.parametrize(("seconds", "asked"), [(0.25, 20), (0.125, 10)])
+def test_a_faster_gauge_asks_less_often_who_holds_the_memory(fake_driver, reader, seconds, asked):
+    fake_driver.set(fake.card())
+    fake_driver.note_calls()
+    for _ in range(20):
+        reader.read(seconds_later=seconds)
+    calls = fake_driver.calls()
+    assert calls.count("nvmlDeviceGetMemoryInfo") == 20
+    assert calls.count("nvmlDeviceGetComputeRunningProcesses_v3") == asked
+
+
 def test_processes_are_named(fake_driver, reader):
     fake_driver.set(fake.card(), fake.process(0, reader.pid, GIB))
     cards, _ = reader.read()

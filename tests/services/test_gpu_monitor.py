@@ -12,8 +12,8 @@ import time
 import pytest
 from PySide6.QtCore import QObject, QThread, Slot
 
-from desktop.domain.memory_reading import CardReading, MemoryReading
-from desktop.hardware.host import process_tree
+from desktop.domain.memory_reading import CardReading, HostReading, MemoryReading
+from desktop.hardware.host import process_tree, read_host
 from desktop.hardware.nvml import NvmlReader
 from desktop.services.gpu_monitor import GpuMonitor
 from tests.hardware import fake_nvml as fake
@@ -124,6 +124,33 @@ def test_the_engines_memory_in_this_machine(qtbot, listener):
     finally:
         monitor.stop()
         child.communicate(b"\n")
+
+
+class OneCard(NvmlReader):
+    def read(self) -> tuple[tuple[CardReading, ...], str]:
+        return (CardReading(index=0, uuid="GPU-0", name="a card", total_bytes=GIB, used_bytes=0),), ""
+
+
+@pytest.mark.parametrize("reader", [OneCard(), NvmlReader()])
+def test_beside_cards_the_machines_memory_is_read_once_a_second(qtbot, listener, monkeypatch, reader):
+    asked = []
+
+    def counting(pids: frozenset[int]) -> HostReading:
+        asked.append(pids)
+        return read_host(pids)
+
+    monkeypatch.setattr("desktop.services.gpu_monitor.read_host", counting)
+    monitor = GpuMonitor(reader, interval=0.02)
+    monitor.reading_changed.connect(listener._on_reading)
+    monitor.start()
+    qtbot.waitUntil(lambda: len(listener.readings) >= 10, timeout=10_000)
+    monitor.stop()
+    seconds = listener.readings[-1].monotonic_time - listener.readings[0].monotonic_time
+    assert all(reading.host.total > 0 for reading in listener.readings)
+    if listener.readings[0].cards:
+        assert len(asked) <= 2 + seconds
+    else:
+        assert len(asked) >= len(listener.readings)
 
 
 MONITOR_CHILD = """
