@@ -107,6 +107,8 @@ class MemoryAdviser(QObject):
             host = reading.host
             used = host.used - min(host.engine_bytes, host.used)
             return (CardMemory(total=host.total, used=used),) if host.total else ()
+        # A process of CUDA's sees one MIG instance, which is the first unless it is named by its UUID.
+        instances = [card.index for card in reading.cards if card.uuid.startswith("MIG-")]
         return tuple(
             CardMemory(
                 total=card.total_bytes,
@@ -114,7 +116,7 @@ class MemoryAdviser(QObject):
                 index=card.index,
             )
             for card in reading.cards
-            if card.total_bytes
+            if card.total_bytes and card.index not in instances[1:]
         )
 
     def cards_used(self, config: EngineConfig) -> tuple[CardMemory, ...]:

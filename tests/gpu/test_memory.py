@@ -14,7 +14,7 @@ import pytest
 
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.memory import CardMemory, forecast
-from desktop.domain.memory_reading import CardReading
+from desktop.domain.memory_reading import CardReading, with_engine
 from desktop.engine.process_engine import ProcessEngine
 from desktop.hardware.host import process_tree
 from desktop.hardware.nvml import NvmlReader
@@ -57,7 +57,7 @@ async def test_the_forecast_against_the_card(
     try:
         await asyncio.sleep(2)
         after = first_card(reader)
-        held = after.with_engine(process_tree(info.pid)).engine_bytes
+        held = with_engine((after,), process_tree(info.pid))[0].engine_bytes
         taken = after.used_bytes - before.used_bytes
         named = next((match for line in lines if (match := BUDGET.search(line))), None)
         record(

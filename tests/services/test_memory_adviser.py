@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from pytestqt.qtbot import QtBot
 
@@ -128,3 +129,13 @@ def test_what_loads_taught_corrects_the_next_forecast(adviser: MemoryAdviser) ->
     after = adviser.forecast(llama_shape(), config)
     assert after is not None
     assert (after.residual, after.confidence) == (200 * MIB, Confidence.LEARNED)
+
+
+def test_of_the_instances_of_a_card_a_load_sees_the_first(adviser: MemoryAdviser) -> None:
+    whole = reading(cards=3)
+    cards = tuple(
+        msgspec.structs.replace(card, uuid=uuid)
+        for card, uuid in zip(whole.cards, ("GPU-0", "MIG-a", "MIG-b"), strict=True)
+    )
+    adviser.show_reading(msgspec.structs.replace(whole, cards=cards))
+    assert [card.index for card in adviser.cards(Backend.TURBOMIND)] == [0, 1]

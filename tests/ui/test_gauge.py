@@ -339,3 +339,16 @@ def test_it_follows_a_change_of_colours(gauge):
         gauge.setPalette(theme.qt_palette(colours))
         assert theme.palette_of(gauge) is colours
         assert gauge.palette().color(QPalette.ColorRole.Window).name() == colours.background
+
+
+def test_figures_follow_four_times_a_second_and_the_line_keeps_every_peak(gauge):
+    for tick in range(4):
+        gauge.show_reading(reading(card(used=10 + 4 * (tick == 1)), time=100 + tick / 10))
+    assert gauge.content.used == 10 * GIB
+    assert max(fraction for _, fraction in gauge.timeline.values()) == pytest.approx(14 / 24, abs=0.01)
+    gauge.show_reading(reading(card(used=12), time=100.4))
+    gauge.show_reading(reading(card(used=13), time=100.5))
+    assert gauge.content.used == 10 * GIB
+    # The last one is not lost, although nothing changes any more.
+    gauge.show_reading(reading(card(used=13), time=100.6))
+    assert gauge.content.used == 13 * GIB

@@ -11,8 +11,6 @@ from desktop.ui.format import GIB, card_label, format_bytes, gigabytes
 if TYPE_CHECKING:
     from desktop.domain.engine_memory import EngineMemory
 
-# Bars are compared in steps this fine: below a pixel on the widest screen.
-STEPS = 4096
 TOOLTIP_PROCESSES = 8
 
 
@@ -71,13 +69,13 @@ class GaugeContent:
                 )
         return tuple(sums.values())
 
-    def picture_key(self) -> object:
-        """Equal for two contents that look the same."""
+    def picture_key(self, steps: int) -> object:
+        """Equal for two contents that look the same. steps: pixels of the longest bar, or more."""
         bars = tuple(
             (
                 bar.label,
-                tuple((s.role, round(s.bytes * STEPS / bar.total) if bar.total else 0) for s in bar.segments),
-                tuple(round(edge * STEPS / bar.total) for edge in bar.outline) if bar.outline and bar.total else None,
+                tuple((s.role, round(s.bytes * steps / bar.total) if bar.total else 0) for s in bar.segments),
+                tuple(round(edge * steps / bar.total) for edge in bar.outline) if bar.outline and bar.total else None,
             )
             for bar in self.bars
         )
@@ -163,6 +161,14 @@ def _of_host(reading: MemoryReading, engine: EngineMemory | None) -> GaugeConten
         total=host.total,
         spoken=f"{note}. Host memory: {amount} in use{held}",
     )
+
+
+def share_used(reading: MemoryReading) -> float:
+    """Of all that is shown, 0 to 1."""
+    if not reading.cards:
+        return reading.host.used / reading.host.total if reading.host.total else 0.0
+    total = sum(card.total_bytes for card in reading.cards)
+    return sum(card.used_bytes for card in reading.cards) / total if total else 0.0
 
 
 def card_segments(card: CardReading, engine: EngineMemory | None = None) -> tuple[Segment, ...]:

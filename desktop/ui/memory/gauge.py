@@ -23,7 +23,7 @@ from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from desktop.domain.memory_reading import MemoryReading
 from desktop.ui.format import gigabytes
-from desktop.ui.memory.content import LOADING, Bar, GaugeContent, content_of, tooltip_of
+from desktop.ui.memory.content import LOADING, Bar, GaugeContent, content_of, share_used, tooltip_of
 from desktop.ui.memory.timeline import Timeline
 from desktop.ui.theme import RADIUS, SPACE, TYPE, Palette, font_of, palette_of
 
@@ -36,6 +36,7 @@ TIMELINE_HEIGHT = 40
 LEAST_LEFT_WIDTH = 160
 NARROW, TOO_NARROW_FOR_TIMELINE = 900, 480
 SPOKEN_SECONDS = 3.0
+LEAST_SECONDS = 0.24  # between two contents
 SPOKEN_CHANGE = 0.05
 SHORT_LABELS = {
     "other programs": "other",
@@ -68,8 +69,9 @@ class MemoryGauge(QWidget):
         self._timeline = Timeline(self)
         self._reading: MemoryReading | None = None
         self._engine: EngineMemory | None = None
+        self._built_at = -math.inf
         self._content = LOADING
-        self._picture = LOADING.picture_key()
+        self._picture = LOADING.picture_key(1)
         self._spoken_at = -math.inf
         self._spoken = LOADING
         self.setAccessibleDescription(LOADING.spoken)
@@ -103,13 +105,15 @@ class MemoryGauge(QWidget):
     def show_reading(self, reading: MemoryReading) -> None:
         """Show a reading; paints only what looks different from the one before."""
         before = self._content
-        if not _same_memory(reading, self._reading):
+        # Nobody reads figures faster than this; the line keeps every sample all the same.
+        due = reading.monotonic_time - self._built_at >= LEAST_SECONDS or _tells_of_others(reading, self._reading)
+        if due and not _same_memory(reading, self._reading):
             self._content = content_of(reading, self._engine)
-        self._reading = reading
+            self._reading, self._built_at = reading, reading.monotonic_time
         if self._content.source != before.source:
             self._timeline.clear()
         if self._content.total:
-            self._timeline.add(reading.monotonic_time, self._content.used / self._content.total)
+            self._timeline.add(reading.monotonic_time, share_used(reading))
         if self._content is not before:
             self._repaint_if_different(before)
         self._speak(reading.monotonic_time)
@@ -177,7 +181,7 @@ class MemoryGauge(QWidget):
             painter.drawRoundedRect(QRectF(self.rect()).adjusted(2, 3, -2, -2), RADIUS, RADIUS)
 
     def _repaint_if_different(self, before: GaugeContent) -> None:
-        picture = self._content.picture_key()
+        picture = self._content.picture_key(max(self.width(), 1))
         if picture == self._picture:
             return
         self._picture = picture
@@ -303,6 +307,13 @@ class MemoryGauge(QWidget):
         if content.spoken != last.spoken and (jump or time - self._spoken_at >= SPOKEN_SECONDS):
             self._spoken, self._spoken_at = content, time
             self.setAccessibleDescription(content.spoken)
+
+
+def _tells_of_others(reading: MemoryReading, before: MemoryReading | None) -> bool:
+    """Whether cards came or went, or one does not answer: that is shown at once."""
+    if before is None or reading.driver_note != before.driver_note:
+        return True
+    return [card.uuid for card in reading.cards] != [card.uuid for card in before.cards]
 
 
 def _same_memory(reading: MemoryReading, before: MemoryReading | None) -> bool:
