@@ -348,7 +348,7 @@ def test_figures_follow_four_times_a_second_and_the_line_keeps_every_peak(gauge)
     assert max(fraction for _, fraction in gauge.timeline.values()) == pytest.approx(14 / 24, abs=0.01)
     gauge.show_reading(reading(card(used=12), time=100.4))
     gauge.show_reading(reading(card(used=13), time=100.5))
-    assert gauge.content.used == 10 * GIB
+    assert gauge.content.used == 12 * GIB
     # The last one is not lost, although nothing changes any more.
-    gauge.show_reading(reading(card(used=13), time=100.6))
+    gauge.show_reading(reading(card(used=13), time=100.7))
     assert gauge.content.used == 13 * GIB
