@@ -47,16 +47,20 @@ class Checkpoint(CheckpointConfig, frozen=True, kw_only=True):
 
     parameters: see parameter_count. weight_bytes: of all tensors, as stored. dtypes: safetensors' names, the one with
     the most bytes first.
+    pickles: the weights files, where they can run programs when they are opened, so that nobody looks into them before
+    the user allowed it: then parameters are estimated from config.json, None where it does not say how large the model
+    is, weight_bytes are those of the files, and dtypes are not known.
     """
 
     path: str
     name: str
     label: str
-    parameters: int
+    parameters: int | None
     weight_bytes: int
     dtypes: tuple[str, ...]
     has_tokenizer: bool
     has_chat_template: bool
+    pickles: tuple[str, ...] = ()
 
 
 # Where a model of several parts keeps its language part, as LMDeploy looks for it.

@@ -18,6 +18,7 @@ class FailureCode(StrEnum):
     WEIGHTS_MISSING = "weights_missing"
     WEIGHTS_BROKEN = "weights_broken"
     PICKLE_WEIGHTS = "pickle_weights"
+    PICKLE_NOT_WEIGHTS = "pickle_not_weights"
     ARCHITECTURE_UNSUPPORTED = "architecture_unsupported"
     TOKENIZER_BROKEN = "tokenizer_broken"
     NO_CHAT_TEMPLATE = "no_chat_template"
@@ -138,7 +139,12 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
     ),
     _C.PICKLE_WEIGHTS: (
         "This model's weights are a pickle file ({file}), which can run any program when it is opened.",
-        "Use a copy of the model with .safetensors files.",
+        "Load it from the models page, which names its files and asks, or use a copy with .safetensors files.",
+        _A.SHOW_MODELS,
+    ),
+    _C.PICKLE_NOT_WEIGHTS: (
+        "{file} is more than weights: opening it would use {what}, so it was not opened.",
+        "Be careful with this model; use a copy with .safetensors files from a source that you trust.",
         _A.CHOOSE_MODEL,
     ),
     _C.ARCHITECTURE_UNSUPPORTED: (

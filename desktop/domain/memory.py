@@ -51,6 +51,7 @@ class Confidence(StrEnum):
     MEASURED = "measured"  # this family, on other cards, with older versions
     SIMILAR = "similar"  # the same kind of model as the measured ones
     DERIVED = "derived"  # from the engine's source; nobody measured it
+    ESTIMATED = "estimated"  # from a config.json alone: the weights were not counted
     ROUGH = "rough"  # something that matters is not known
 
 
@@ -61,6 +62,7 @@ _MARGINS = {
     Confidence.MEASURED: 256 * MIB,
     Confidence.SIMILAR: 384 * MIB,
     Confidence.DERIVED: 768 * MIB,
+    Confidence.ESTIMATED: 768 * MIB,
     Confidence.ROUGH: 1024 * MIB,
 }
 
@@ -377,7 +379,7 @@ def _confidence(shape: MemoryShape, config: EngineConfig, residual: int) -> tupl
     if config.backend is Backend.CPU:
         derived.append("the cache grows with the chats; while it grows, up to half as much again is held for a moment")
     if not shape.weights.exact:
-        derived.append("the weights are estimated from config.json until the files can be read")
+        derived.append("the weights are estimated from config.json, nobody has looked into their files")
     if details.experts:
         derived.append("models with experts were not measured")
     if details.latent_size or details.state_values:
@@ -391,6 +393,8 @@ def _confidence(shape: MemoryShape, config: EngineConfig, residual: int) -> tupl
     notes = (*rough, *derived)
     if rough:
         return Confidence.ROUGH, notes
+    if not shape.weights.exact:
+        return Confidence.ESTIMATED, notes
     if residual:
         return Confidence.LEARNED, (*notes, "corrected by what earlier loads here took")
     if derived:

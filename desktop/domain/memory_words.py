@@ -45,6 +45,7 @@ _TRUST = {
     Confidence.MEASURED: "this family was measured, on other cards",
     Confidence.SIMILAR: "models of the same kind were measured, on other cards",
     Confidence.DERIVED: "calculated from what the engine does, not measured",
+    Confidence.ESTIMATED: "estimated, because the sizes of the weights are taken from config.json",
     Confidence.ROUGH: "rough, because something that matters is not known",
 }
 

@@ -104,8 +104,8 @@ class ShelfEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     signature: changes with any file's name, size or time. checkpoint: None where `failure` says what is wrong.
     readable_config: where only the weights are wrong. disk_bytes: of all its files, a file of two names once.
-    modified: seconds since the epoch, of its newest file. pickles: weights files that can run programs when opened.
-    code_files: Python files in the folder. hidden_files: whether there were more files than were looked at.
+    modified: seconds since the epoch, of its newest file. code_files: Python files in the folder. hidden_files: whether
+    there were more files than were looked at.
     """
 
     path: str
@@ -118,7 +118,6 @@ class ShelfEntry(msgspec.Struct, frozen=True, kw_only=True):
     readable_config: CheckpointConfig | None = None
     failure: Failure | None = None
     card: CardSummary = CardSummary()
-    pickles: tuple[str, ...] = ()
     code_files: tuple[str, ...] = ()
     hidden_files: bool = False
 
@@ -133,18 +132,23 @@ class ShelfEntry(msgspec.Struct, frozen=True, kw_only=True):
         return self.checkpoint or self.readable_config
 
     @property
+    def pickles(self) -> tuple[str, ...]:
+        """Its weights files, where they can run programs when they are opened."""
+        return () if self.checkpoint is None else self.checkpoint.pickles
+
+    @property
     def needs_consent(self) -> bool:
         """Whether it brings a program of its own: Python code that is to be run, or pickle weights."""
         return bool(self.pickles) or (self.config is not None and self.config.needs_remote_code)
 
     @property
     def precision(self) -> Precision | None:
-        """How the weights are stored; None where the folder cannot be read."""
+        """How the weights are stored; None where that is not known."""
         return None if self.checkpoint is None else precision_of(self.checkpoint)
 
     @property
     def precision_words(self) -> str:
-        """As "AWQ, 4 bits, groups of 128"; "" where the folder cannot be read."""
+        """As "AWQ, 4 bits, groups of 128"; "" where that is not known."""
         return "" if self.checkpoint is None else precision_words(self.checkpoint)
 
     @property
@@ -165,10 +169,12 @@ class ScanReport(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float = 0.0
 
 
-def precision_of(checkpoint: Checkpoint) -> Precision:
-    """Quantization as config.json names it; without one, by the dtype with the most bytes."""
+def precision_of(checkpoint: Checkpoint) -> Precision | None:
+    """Quantization as config.json names it; without one, by the dtype with the most bytes; None for pickles."""
     if checkpoint.quantization is not None:
         return _METHODS.get(checkpoint.quantization.method, Precision.OTHER)
+    if checkpoint.pickles:
+        return None
     main = checkpoint.dtypes[0] if checkpoint.dtypes else ""
     if main.startswith("F8"):
         return Precision.FP8
@@ -178,6 +184,8 @@ def precision_of(checkpoint: Checkpoint) -> Precision:
 def precision_words(checkpoint: Checkpoint) -> str:
     """Precision in words, with bits and group size where config.json gives them."""
     kind, packed = precision_of(checkpoint), checkpoint.quantization
+    if kind is None:
+        return ""
     if packed is None:
         return kind.words
     words = [packed.method if kind is Precision.OTHER else kind.words]

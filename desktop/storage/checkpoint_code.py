@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from desktop.domain.one_line import one_line
 from desktop.domain.shelf import ShelfEntry
+from desktop.storage.checkpoint_reader import read_pickles
 from desktop.storage.folder_listing import FolderListing, list_folder
 from desktop.storage.small_files import read_small
 
@@ -27,6 +28,7 @@ _CONFIGS = (
     "video_preprocessor_config.json",
     "generation_config.json",
 )
+_CUSTOM_GENERATE = "custom_generate/generate.py"
 # Every repetition has an end: without it a hostile file takes the square of its length.
 _RELATIVE_IMPORT = re.compile(
     r"^[ \t]{0,40}from\s{1,40}(\.{1,20})([\w.]{0,200})\s{1,40}import\s{1,40}(?:\(([^)]{0,1000})\)|([^\n(]{0,1000}))",
@@ -46,10 +48,17 @@ class CodeFile(msgspec.Struct, frozen=True, kw_only=True):
     starts: bool
 
 
+class PickleFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A weights file that can run programs when it is opened. name: in the folder. size: bytes."""
+
+    name: str
+    size: int
+
+
 class CodeReport(msgspec.Struct, frozen=True, kw_only=True):
     """identity: stands for exactly these files of this revision. elsewhere: repositories whose code the configs name.
 
-    files: what would be run first, then what it may import. pickles: weights that can run programs when opened.
+    files: what would be run first, then what it may import. pickles: what would be opened for the weights.
     """
 
     path: str
@@ -57,7 +66,7 @@ class CodeReport(msgspec.Struct, frozen=True, kw_only=True):
     identity: str
     files: tuple[CodeFile, ...] = ()
     elsewhere: tuple[str, ...] = ()
-    pickles: tuple[str, ...] = ()
+    pickles: tuple[PickleFile, ...] = ()
 
     @property
     def needs_consent(self) -> bool:
@@ -66,14 +75,19 @@ class CodeReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_code(entry: ShelfEntry) -> CodeReport:
-    """Everything that consent would let run. Raises OSError where the folder cannot be read.
+    """Everything that consent would let run. Raises OSError or TurbodeskError where the folder cannot be read.
 
     A model without auto_map runs none of its files. One with it runs the modules named there, and through their
-    imports any other Python file of the folder, so all of them count.
+    imports any other Python file of the folder, so all of them count. A model that is trusted for its pickles runs what
+    Transformers runs of every trusted one (load_custom_generate in generation/utils.py). The pickles are looked for
+    anew, for files may have come since the scan.
     """
     folder = Path(entry.path)
     listing = list_folder(folder)
     modules, elsewhere = _named_modules(folder)
+    pickles = {name: os.stat(folder / name) for name in read_pickles(folder)}
+    if pickles and _CUSTOM_GENERATE in listing.files:
+        modules.add(_CUSTOM_GENERATE)
     files = []
     if modules or elsewhere:
         started = _reached(folder, listing, modules)
@@ -82,10 +96,10 @@ def read_code(entry: ShelfEntry) -> CodeReport:
     return CodeReport(
         path=entry.path,
         revision=entry.source.revision,
-        identity=_identity(entry, listing, files, sorted(elsewhere)),
+        identity=_identity(entry, pickles, files, sorted(elsewhere)),
         files=tuple(files),
         elsewhere=tuple(sorted(elsewhere)),
-        pickles=entry.pickles,
+        pickles=tuple(PickleFile(name=name, size=facts.st_size) for name, facts in pickles.items()),
     )
 
 
@@ -148,13 +162,16 @@ def _code_file(folder: Path, listing: FolderListing, name: str, starts: bool) ->
     return CodeFile(name=name, size=listing.files[name].size, text=text, starts=starts)
 
 
-def _identity(entry: ShelfEntry, listing: FolderListing, files: Iterable[CodeFile], elsewhere: list[str]) -> str:
-    """Of the revision, the code's every byte, and the pickles' size and time: their bytes would take minutes."""
+def _identity(
+    entry: ShelfEntry, pickles: Mapping[str, os.stat_result], files: Iterable[CodeFile], elsewhere: list[str]
+) -> str:
+    """Of the revision, the code's every byte, and the pickles' size and times: their bytes would take minutes."""
     found = hashlib.sha256(f"{entry.source.revision}\n{elsewhere}\n".encode(errors="surrogatepass"))
     for file in sorted(files, key=lambda file: file.name):
         content = read_small(os.path.join(entry.path, file.name), _HASH_LIMIT) or b""
         found.update(f"{file.name}\n{file.size}\n".encode(errors="surrogatepass"))
         found.update(hashlib.sha256(content).digest())
-    for name in entry.pickles:
-        found.update(f"{name}\n{tuple(listing.files.get(name, ()))}\n".encode(errors="surrogatepass"))
+    for name, facts in pickles.items():
+        stamp = (facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_dev, facts.st_ino)
+        found.update(f"{name}\n{stamp}\n".encode(errors="surrogatepass"))
     return found.hexdigest()

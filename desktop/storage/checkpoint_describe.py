@@ -15,7 +15,7 @@ from desktop.domain.checkpoint import CheckpointConfig
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
 from desktop.domain.one_line import one_line
 from desktop.domain.shelf import ShelfEntry, Source, SourceKind
-from desktop.storage.checkpoint_reader import PICKLES, TRAINER_FILES, read_checkpoint, read_config
+from desktop.storage.checkpoint_reader import read_checkpoint, read_config
 from desktop.storage.folder_listing import FolderListing
 from desktop.storage.model_card import read_summary
 from desktop.storage.small_files import read_small
@@ -37,19 +37,12 @@ def describe_folder(path: str, source: Source, listing: FolderListing) -> ShelfE
         signature=listing.signature,
         disk_bytes=listing.disk_bytes,
         modified=listing.modified,
-        pickles=_some(name for name in names - TRAINER_FILES if name.lower().endswith(PICKLES)),
         code_files=_some(name for name in listing.files if name.endswith(".py")),
         hidden_files=listing.cut,
     )
     try:
         checkpoint = read_checkpoint(path)
-        return msgspec.structs.replace(
-            entry,
-            checkpoint=checkpoint,
-            card=read_summary(folder, names),
-            # Beside whole safetensors files nobody opens them.
-            pickles=(),
-        )
+        return msgspec.structs.replace(entry, checkpoint=checkpoint, card=read_summary(folder, names))
     except TurbodeskError as problem:
         return msgspec.structs.replace(
             entry, failure=shown(problem.failure), readable_config=_config(path, problem.failure)
@@ -72,7 +65,7 @@ def shown(problem: Failure) -> Failure:
 
 
 def _config(path: str, problem: Failure) -> CheckpointConfig | None:
-    if problem.code not in (FailureCode.PICKLE_WEIGHTS, FailureCode.WEIGHTS_MISSING, FailureCode.WEIGHTS_BROKEN):
+    if problem.code not in (FailureCode.WEIGHTS_MISSING, FailureCode.WEIGHTS_BROKEN):
         return None
     try:
         return read_config(path)

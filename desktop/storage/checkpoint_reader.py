@@ -6,57 +6,41 @@ import errno
 import json
 import os
 import stat
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from desktop.domain.checkpoint import Checkpoint, CheckpointConfig, parameter_count, parse_config
-from desktop.domain.counting import counted
+from desktop.domain.checkpoint import Checkpoint, CheckpointConfig, Quantization, parameter_count, parse_config
 from desktop.domain.errors import FailureCode, TurbodeskError, error
 from desktop.domain.memory_shape import MemoryShape, read_shape
+from desktop.domain.weight_files import WeightFiles, indexed_files, weight_files
 from desktop.storage.safetensors_header import TensorInfo, read_header
 
-_INDEX = "model.safetensors.index.json"
 _JSON_LIMIT = 16 << 20  # bytes
 _INDEX_LIMIT = 100 << 20  # bytes; the index of a model with 100,000 tensors has 10 MB
 _LABEL_LENGTH = 100  # characters
 _NAME_LENGTH = 200  # characters of a name in a sentence; a hostile file may hold longer ones
-
-PICKLES = (".bin", ".pt", ".pth")
-TRAINER_FILES = frozenset(("training_args.bin", "optimizer.pt", "optimizer.bin", "scheduler.pt", "rng_state.pth"))
 _TOKENIZER_FILES = frozenset(("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tekken.json"))
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read the model folder `path`.
+    """Read the model folder `path`. Pickled weights are named, not opened: whoever loads them asks the user first.
 
     Takes milliseconds for most models, seconds for one with a hostile 100 MB header: call it off the GUI thread.
     Raises TurbodeskError: checkpoint_not_found, checkpoint_not_readable, not_a_checkpoint, config_broken,
-    weights_missing, weights_broken, pickle_weights, tokenizer_broken. Whether an engine can run the architecture is
+    weights_missing, weights_broken, tokenizer_broken. Whether an engine can run the architecture is
     not decided here.
     """
     path = Path(os.path.abspath(path))
     files = _files(path)
-    config = _read_config(path, files)
-
-    parameters = 0
-    dtype_bytes: Counter[str] = Counter()
-    for tensors in _headers(path, files):
-        # Layers are alike, so there are few kinds; of quantized weights the name counts too.
-        named = config.quantization is not None
-        kinds = Counter(
-            (name if named else "", dtype, shape, size) for name, (dtype, shape, _, size) in tensors.items()
-        )
-        for (name, dtype, shape, size), count in kinds.items():
-            parameters += count * parameter_count(name, dtype, shape, size, config.quantization)
-            dtype_bytes[dtype] += count * size
-    if not dtype_bytes:
-        raise error(FailureCode.WEIGHTS_MISSING, reason="the weights files are empty")
-
+    raw = _config_json(path, files)
+    config = parse_config(raw)
+    pickles = _pickles(path, files)
+    weights = _estimated(raw, path, pickles) if pickles else _counted(path, files, config.quantization)
     tokenizer = _tokenizer_config(path, files)
     return Checkpoint(
         **{
@@ -66,9 +50,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         path=str(path),
         name=path.name,
         label=_label(path, files),
-        parameters=parameters,
-        weight_bytes=dtype_bytes.total(),
-        dtypes=tuple(dtype for dtype, _ in dtype_bytes.most_common()),
+        **weights,
         has_tokenizer=bool(files & _TOKENIZER_FILES) or any(name.endswith(".tiktoken") for name in files),
         has_chat_template=bool(tokenizer.get("chat_template") or files & {"chat_template.jinja", "chat_template.json"}),
     )
@@ -90,14 +72,23 @@ def _config_json(path: Path, files: set[str]) -> Any:
     return _read_json(path / "config.json", FailureCode.CONFIG_BROKEN)
 
 
+def read_pickles(path: str | Path) -> tuple[str, ...]:
+    """The names of its weights files as in Checkpoint.pickles. Raises TurbodeskError as read_checkpoint() does."""
+    path = Path(os.path.abspath(path))
+    return _pickles(path, _files(path))
+
+
 def read_memory_shape(path: str | Path) -> MemoryShape:
     """What of it decides how much memory it takes, from its config.json and the headers of its weights.
 
+    Of pickled weights it is estimated from config.json alone (`weights.exact` is False).
     As slow as read_checkpoint(), and raises as it does.
     """
     path = Path(os.path.abspath(path))
     files = _files(path)
     config = _config_json(path, files)
+    if _pickles(path, files):
+        return read_shape(config)
     tensors: dict[str, TensorInfo] = {}
     for header in _headers(path, files):
         tensors.update(header)
@@ -145,18 +136,55 @@ def _why_not(files: set[str]) -> str:
     return "it has no config.json" if files else "it holds no files"
 
 
+def _pickles(path: Path, files: set[str]) -> tuple[str, ...]:
+    """Every pickle that an engine would open for the weights; empty for weights that are none."""
+    chosen = weight_files(files)
+    if not chosen.pickles:
+        return ()
+    return tuple(sorted({*chosen.files, *(_indexed_files(path, files, chosen) if chosen.index else ())}))
+
+
+def _estimated(raw: Any, path: Path, pickles: Sequence[str]) -> dict[str, Any]:
+    """What can be said of weights that are not opened, as Checkpoint has it."""
+    size = 0
+    for name in pickles:
+        with _readable(path / name):
+            found = os.stat(path / name).st_size
+        if not found:
+            raise error(FailureCode.WEIGHTS_BROKEN, file=name, reason="it is empty")
+        size += found
+    parameters = None
+    with suppress(TurbodeskError):
+        parameters = read_shape(raw).weights.parameters
+    return {"parameters": parameters, "weight_bytes": size, "dtypes": (), "pickles": tuple(pickles)}
+
+
+def _counted(path: Path, files: set[str], quantization: Quantization | None) -> dict[str, Any]:
+    """What the headers say of the weights, as Checkpoint has it."""
+    parameters = 0
+    dtype_bytes: Counter[str] = Counter()
+    for tensors in _headers(path, files):
+        # Layers are alike, so there are few kinds; of quantized weights the name counts too.
+        named = quantization is not None
+        kinds = Counter(
+            (name if named else "", dtype, shape, size) for name, (dtype, shape, _, size) in tensors.items()
+        )
+        for (name, dtype, shape, size), count in kinds.items():
+            parameters += count * parameter_count(name, dtype, shape, size, quantization)
+            dtype_bytes[dtype] += count * size
+    if not dtype_bytes:
+        raise error(FailureCode.WEIGHTS_MISSING, reason="the weights files are empty")
+    dtypes = tuple(dtype for dtype, _ in dtype_bytes.most_common())
+    return {"parameters": parameters, "weight_bytes": dtype_bytes.total(), "dtypes": dtypes}
+
+
 def _weight_files(path: Path, files: set[str]) -> Mapping[str, set[str] | None]:
     """The safetensors files that LMDeploy would load, each with the tensors it would take from it (None: all)."""
-    if _INDEX in files:
-        return _indexed_files(path, files)
-    safetensors = {name for name in files if name.endswith(".safetensors")}
-    if ours := sorted(name for name in safetensors if name.startswith("model")):
-        return dict.fromkeys(ours)
-    # LMDeploy prefers these to a .safetensors file of another name, so they must not hide behind one.
-    if pickles := sorted(name for name in files - TRAINER_FILES if name.lower().endswith(PICKLES)):
-        raise error(FailureCode.PICKLE_WEIGHTS, file=pickles[0])
-    if safetensors:
-        return dict.fromkeys(sorted(safetensors))
+    chosen = weight_files(files)
+    if chosen.index:
+        return _indexed_files(path, files, chosen)
+    if chosen.files:
+        return dict.fromkeys(chosen.files)
     if any(name.lower().endswith(".gguf") for name in files):
         raise error(FailureCode.NOT_A_CHECKPOINT, path=path, reason=_why_not(files))
     raise error(FailureCode.WEIGHTS_MISSING, reason="there is no .safetensors file")
@@ -175,26 +203,10 @@ def _headers(path: Path, files: set[str]) -> Iterator[Mapping[str, TensorInfo]]:
         yield tensors
 
 
-def _indexed_files(path: Path, files: set[str]) -> Mapping[str, set[str] | None]:
+def _indexed_files(path: Path, files: set[str], chosen: WeightFiles) -> dict[str, set[str]]:
     # While JSON is read the window waits: 30 ms for the 9 MB of a model of 256 experts, 52 ms by the standard library.
-    index = _read_json(path / _INDEX, FailureCode.CONFIG_BROKEN, _INDEX_LIMIT, msgspec.json.decode)
-    weight_map = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(weight_map, dict) or not weight_map:
-        raise error(FailureCode.CONFIG_BROKEN, file=_INDEX, reason="it names no weights")
-    tensors_of: defaultdict[str, set[str]] = defaultdict(set)
-    for tensor, file in weight_map.items():
-        tensors_of[file if type(file) is str else f"{file}"].add(tensor)
-    for file in tensors_of:
-        if not file.endswith(".safetensors") or "/" in file or "\\" in file:
-            raise error(
-                FailureCode.CONFIG_BROKEN,
-                file=_INDEX,
-                reason=f"{file[:_NAME_LENGTH]!r} is not the name of a weights file",
-            )
-    if missing := sorted(tensors_of.keys() - files):
-        more = f" and {counted(len(missing) - 1, 'more file')} are" if len(missing) > 1 else " is"
-        raise error(FailureCode.WEIGHTS_MISSING, reason=f"{missing[0][:_NAME_LENGTH]}{more} not there")
-    return dict(sorted(tensors_of.items()))
+    index = _read_json(path / chosen.index, FailureCode.CONFIG_BROKEN, _INDEX_LIMIT, msgspec.json.decode)
+    return indexed_files(index, chosen, files)
 
 
 def _tokenizer_config(path: Path, files: set[str]) -> Mapping[str, Any]:

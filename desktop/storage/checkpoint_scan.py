@@ -18,7 +18,7 @@ from desktop.storage.checkpoint_walk import Walk
 from desktop.storage.folder_listing import list_folder
 from desktop.storage.signature_cache import SignatureCache
 
-CACHE_VERSION = "1"  # of what ShelfEntry holds and how it is read
+CACHE_VERSION = "2"  # of what ShelfEntry holds and how it is read
 
 EntryCache = SignatureCache[ShelfEntry]
 

@@ -15,6 +15,7 @@ from desktop.domain.checkpoint import Checkpoint
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error
 from desktop.domain.hub import HubFile, HubModel, is_safe_path, wanted_files
 from desktop.domain.memory_shape import MemoryShape
+from desktop.domain.weight_files import PICKLE_INDEX, SAFETENSORS_INDEX
 from desktop.storage.checkpoint_reader import read_checkpoint, read_memory_shape
 from desktop.storage.errors import storage_errors
 from desktop.storage.hub import Hub
@@ -26,9 +27,15 @@ _HEADER_LIMIT = 100_000_000  # bytes, the format's own limit
 _JSON_LIMIT = 16 << 20  # bytes; an index of 100,000 tensors has 10 MB
 _CARD_LIMIT = 1 << 20  # bytes
 _MOST_WEIGHT_FILES = 2000
-_INDEX = "model.safetensors.index.json"
 # What readers of a checkpoint open. Of every other file they only ask whether it is there.
-_READ_FILES = ("config.json", "generation_config.json", "tokenizer_config.json", "turbodesk.json", _INDEX)
+_READ_FILES = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "turbodesk.json",
+    SAFETENSORS_INDEX,
+    PICKLE_INDEX,
+)
 
 
 class Preview(NamedTuple):
@@ -57,7 +64,8 @@ def preview_of(hub: Hub, model: HubModel, folder: Path) -> Preview:
     try:
         found = read_checkpoint(folder)
         checkpoint = msgspec.structs.replace(found, path="", name=model.model_id.rpartition("/")[2])
-        shape = read_memory_shape(folder)
+        if found.parameters is not None:  # pickles are not opened, and config.json does not say how large it is
+            shape = read_memory_shape(folder)
     except TurbodeskError as refused:
         words = refused.failure.message.replace(str(folder), model.model_id)
         problem = msgspec.structs.replace(refused.failure, message=words)
@@ -112,9 +120,9 @@ def _weights(folder: Path, files: Mapping[str, HubFile]) -> list[HubFile]:
     """The weight files that a reader will open."""
     names = [name for name in files if name.endswith(".safetensors")]
     named: object = None
-    if _INDEX in files:
+    if SAFETENSORS_INDEX in files:
         try:
-            index = json.loads((folder / _INDEX).read_bytes())
+            index = json.loads((folder / SAFETENSORS_INDEX).read_bytes())
             named = index.get("weight_map") if isinstance(index, dict) else None
         except (ValueError, RecursionError):  # the reader says so
             return []

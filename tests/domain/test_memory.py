@@ -115,7 +115,7 @@ def test_only_layers_with_full_attention_keep_keys_and_values() -> None:
     found = forecast(shape, EngineConfig(), [card(24)])
     assert found.state == 24 * ((2 * 16 * 128 + 32 * 128) * 4 + 32 * 128 * 128) * 2
     assert found.chat_bytes(64) == found.block + found.state
-    assert found.confidence is Confidence.DERIVED
+    assert found.confidence is Confidence.ESTIMATED
 
 
 @pytest.mark.parametrize(("bits", "gain"), [(8, 1.94), (4, 3.76)])

@@ -11,7 +11,7 @@ import pytest
 
 from desktop.domain.errors import FailureCode, TurbodeskError
 from desktop.domain.shelf import ShelfEntry, SourceKind
-from desktop.storage.checkpoint_code import CodeReport, read_code
+from desktop.storage.checkpoint_code import CodeReport, PickleFile, read_code
 from desktop.storage.checkpoint_roots import ScanRoot
 from desktop.storage.checkpoint_scan import open_cache, scan
 from desktop.storage.trust_store import TrustStore
@@ -94,9 +94,37 @@ def test_an_auto_map_without_sense(tmp_path: Path, value: object) -> None:
 def test_a_pickle_needs_the_same_consent(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "old", {"config.json": b'{"model_type": "x"}', "pytorch_model.bin": b"pickle"})
     first = read_code(entry_of(folder))
-    assert (first.pickles, first.needs_consent) == (("pytorch_model.bin",), True)
+    assert (first.pickles, first.needs_consent) == ((PickleFile(name="pytorch_model.bin", size=6),), True)
     (folder / "pytorch_model.bin").write_bytes(b"PICKLE")
     assert read_code(entry_of(folder)).identity != first.identity
+
+
+def test_consent_for_pickles_holds_for_what_lies_there_now(tmp_path: Path) -> None:
+    store = TrustStore(tmp_path / "trusted.json")
+    folder = write_model(tmp_path / "old", {"config.json": b'{"model_type": "x"}', "pytorch_model-1.bin": b"a"})
+    entry = entry_of(folder)
+    store.remember(read_code(entry), allowed=True)
+    assert store.answer(read_code(entry)) is True
+    (folder / "pytorch_model-2.bin").write_bytes(b"came later")
+    later = read_code(entry)  # of the scan before it came
+    assert [file.name for file in later.pickles] == ["pytorch_model-1.bin", "pytorch_model-2.bin"]
+    assert store.answer(later) is None
+    store.remember(later, allowed=True)
+    (folder / "custom_generate").mkdir()
+    (folder / "custom_generate" / "generate.py").write_text("raise SystemExit")  # run of every trusted model
+    with_code = read_code(entry)
+    assert [file.name for file in with_code.files] == ["custom_generate/generate.py"]
+    assert store.answer(with_code) is None
+    store.remember(with_code, allowed=True)
+    store.forget(str(folder))
+    assert store.answer(with_code) is None
+
+
+def test_pickles_beside_whole_safetensors_need_none(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "both", {**files_of_a_model(), "pytorch_model.bin": b"pickle"})
+    entry = entry_of(folder)
+    assert not entry.needs_consent
+    assert not read_code(entry).needs_consent
 
 
 def test_consent_holds_for_exactly_what_was_shown(tmp_path: Path) -> None:

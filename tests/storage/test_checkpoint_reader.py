@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from desktop.domain.checkpoint import Quantization
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError
-from desktop.storage.checkpoint_reader import read_checkpoint
+from desktop.storage.checkpoint_reader import read_checkpoint, read_memory_shape, read_pickles
 from desktop.storage.safetensors_header import read_header
 
 CONFIG: dict[str, Any] = {
@@ -212,11 +212,46 @@ def test_gguf_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin", "model.pt", "c.00.pth"])
-def test_pickles_are_refused_by_name(folder: Path, name: str) -> None:
+def test_pickles_are_named_and_estimated(folder: Path, name: str) -> None:
     (folder / name).write_bytes(b"cposix\nsystem\n(S'true'\ntR.")
-    assert read_checkpoint(folder).parameters > 0, "beside model.safetensors nobody opens it"
+    counted = read_checkpoint(folder)
+    assert counted.pickles == (), "beside model.safetensors nobody opens it"
     (folder / "model.safetensors").rename(folder / "other.safetensors")
-    assert name in failure_of(folder, FailureCode.PICKLE_WEIGHTS).message
+    usual = name.startswith("pytorch_model")
+    assert read_checkpoint(folder).pickles == ((name,) if usual else ()), "LMDeploy prefers these and no others"
+    (folder / "other.safetensors").unlink()
+    found = read_checkpoint(folder)
+    assert (found.pickles, found.weight_bytes, found.dtypes) == ((name,), (folder / name).stat().st_size, ())
+    shape = read_memory_shape(folder)
+    assert not shape.weights.exact
+    assert found.parameters == shape.weights.parameters
+    assert read_pickles(folder) == (name,)
+    (folder / name).write_bytes(b"")
+    assert f"{name} is damaged: it is empty" in failure_of(folder, FailureCode.WEIGHTS_BROKEN).message
+
+
+def test_pickles_of_a_model_whose_size_is_not_said(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    write(folder, "config.json", {"model_type": "x"})
+    assert read_checkpoint(folder).parameters is None
+
+
+def test_pickled_shards_with_an_index(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    index = "pytorch_model.bin.index.json"
+    write(folder, index, {"weight_map": {"a": "one.bin", "b": "two.bin"}})
+    (folder / "one.bin").write_bytes(b"1")
+    (folder / "three.bin").write_bytes(b"3")
+    assert "two.bin is not there" in failure_of(folder, FailureCode.WEIGHTS_MISSING).message
+    (folder / "two.bin").write_bytes(b"22")
+    found = read_checkpoint(folder)
+    assert (found.pickles, found.weight_bytes) == (("one.bin", "two.bin"), 3)
+    (folder / "pytorch_model.bin").write_bytes(b"4")
+    pickles = ("one.bin", "pytorch_model.bin", "two.bin")
+    assert read_checkpoint(folder).pickles == pickles, "LMDeploy's PyTorch engine prefers the one, TurboMind the others"
+    for name in ("../one.bin", "/etc/x.bin", "config.json", "model.safetensors"):
+        write(folder, index, {"weight_map": {"a": name}})
+        assert "not the name of a weights file" in failure_of(folder, FailureCode.CONFIG_BROKEN).message
 
 
 def test_no_weights(folder: Path) -> None:

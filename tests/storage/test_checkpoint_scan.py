@@ -73,7 +73,7 @@ def test_the_root_itself_may_be_the_model(tmp_path: Path) -> None:
         ({"model.Q4_K_M.gguf": b"GGUF"}, FailureCode.NOT_A_CHECKPOINT, "GGUF"),
         ({"adapter_config.json": b"{}", "adapter_model.safetensors": b""}, FailureCode.NOT_A_CHECKPOINT, "adapter"),
         ({"model_index.json": b"{}"}, FailureCode.NOT_A_CHECKPOINT, "pipeline"),
-        ({"config.json": b'{"model_type": "x"}', "pytorch_model.bin": b""}, FailureCode.PICKLE_WEIGHTS, "pickle"),
+        ({"config.json": b'{"model_type": "x"}', "pytorch_model.bin": b""}, FailureCode.WEIGHTS_BROKEN, "is empty"),
         ({"config.json": b'{"architectures": ["X"]}'}, FailureCode.WEIGHTS_MISSING, "no .safetensors"),
     ],
 )
@@ -84,8 +84,23 @@ def test_what_no_engine_loads_is_listed_with_a_sentence(
     assert entry.failure is not None
     assert entry.failure.code is code
     assert word in entry.failure.message
-    assert (entry.pickles != ()) == (code is FailureCode.PICKLE_WEIGHTS)
-    assert entry.needs_consent == bool(entry.pickles)
+    assert not entry.needs_consent
+
+
+def test_pickle_weights_are_described_without_being_opened(tmp_path: Path) -> None:
+    config = json.loads((demo_checkpoint() / "config.json").read_text())
+    files = {
+        **files_of_a_model(**config),
+        "pytorch_model.bin": b"cposix\nsystem\n(S'touch ran'\ntR.",
+        "README.md": b"x",
+    }
+    del files["model.safetensors"]
+    entry = only(look(write_model(tmp_path / "models" / "one", files).parent))
+    assert (entry.failure, entry.needs_consent, entry.pickles) == (None, True, ("pytorch_model.bin",))
+    assert entry.checkpoint is not None
+    assert entry.checkpoint.parameters == pytest.approx(3_739_648, rel=0.01)
+    assert (entry.precision, entry.precision_words, entry.checkpoint.dtypes) == (None, "", ())
+    assert only(look(tmp_path / "models")) == entry, "kept from the first scan"
 
 
 def test_a_pipelines_parts_are_no_models(tmp_path: Path) -> None:

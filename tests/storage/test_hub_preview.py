@@ -114,7 +114,10 @@ def test_what_passes_is_survived(server: HubServer, fault: Fault) -> None:
         ({"config.json": b"{"}, FailureCode.CONFIG_BROKEN),
         ({"readme.md": b"hello"}, FailureCode.NOT_A_CHECKPOINT),
         ({"config.json": CONFIG}, FailureCode.WEIGHTS_MISSING),
-        ({"config.json": CONFIG, "pytorch_model.bin": b"x" * 2000}, FailureCode.PICKLE_WEIGHTS),
+        (
+            {"config.json": CONFIG, "pytorch_model.bin.index.json": b'{"weight_map": {"a": "pytorch_model-1.bin"}}'},
+            FailureCode.WEIGHTS_MISSING,
+        ),
         ({"config.json": CONFIG, "model.safetensors": b"\xff" * 2000}, FailureCode.WEIGHTS_BROKEN),
         ({"config.json": CONFIG, "model.safetensors": shard(2)[:-1]}, FailureCode.WEIGHTS_BROKEN),
         ({"config.json": CONFIG, "model.safetensors": b""}, FailureCode.WEIGHTS_BROKEN),
@@ -133,6 +136,30 @@ def test_a_model_that_no_engine_could_read_says_why(
     assert found.checkpoint is None
     assert found.problem is not None
     assert found.problem.code is code
+
+
+def test_pickles_are_named_and_not_fetched(server: HubServer) -> None:
+    index = {"weight_map": {"a": "pytorch_model-1.bin", "b": "pytorch_model-2.bin"}}
+    files = {
+        "config.json": (demo_checkpoint() / "config.json").read_bytes(),
+        "pytorch_model.bin.index.json": json.dumps(index).encode(),
+        "pytorch_model-1.bin": b"x" * 2000,
+        "pytorch_model-2.bin": b"x" * 3000,
+    }
+    server.add(MODEL, dict(files))
+    hub = hub_of(server)
+    found = preview(hub, hub.model(MODEL))
+    assert (found.problem, found.size) == (None, sum(map(len, files.values())))
+    assert found.checkpoint is not None
+    assert found.checkpoint.pickles == ("pytorch_model-1.bin", "pytorch_model-2.bin")
+    assert found.shape is not None
+    assert not found.shape.weights.exact
+    assert not server.asked("/blob/")
+    server.add(MODEL, {"config.json": CONFIG, "pytorch_model.bin": b"x" * 2000})
+    unsized = preview(hub, hub.model(MODEL))
+    assert (unsized.problem, unsized.shape) == (None, None)
+    assert unsized.checkpoint is not None
+    assert unsized.checkpoint.parameters is None
 
 
 def test_a_gated_model_says_so(server: HubServer) -> None:

@@ -161,6 +161,21 @@ def test_a_look_says_what_a_model_is_before_anything_is_fetched(desk: Desk, page
     assert "CPU: The CPU engine runs it, slowly." in shown
 
 
+def test_pickles_are_named_before_they_are_fetched(desk: Desk, page: GetPage, server: HubServer) -> None:
+    files = {file.name: file.read_bytes() for file in demo_checkpoint().iterdir() if file.suffix != ".safetensors"}
+    server.add(MODEL, {**files, "pytorch_model.bin": bytes(2_500_000)})
+    host = HostReading(total=32 << 30, used=0, available=32 << 30)
+    desk.models.adviser.show_reading(MemoryReading(monotonic_time=0.0, cards=(), host=host))
+    look(desk, page)
+    shown = {label.accessibleName() for label in page.details.findChildren(type(page._words))}
+    assert any(words.startswith("Weights: pickles, which can run programs") for words in shown)
+    assert any("pytorch_model.bin" in words for words in shown)
+    assert "Parameters: about 3.7 M, estimated from config.json" in shown
+    assert any(words.startswith("Memory: Fits: ") and "Estimate from config.json" in words for words in shown)
+    assert page.details.trouble is None
+    assert page.details.download.isEnabled()
+
+
 def test_a_model_is_downloaded_to_its_end_and_shown(desk: Desk, page: GetPage) -> None:
     look(desk, page)
     desk.bot.keyClick(page._list, Qt.Key.Key_Return)

@@ -13,10 +13,12 @@ from PySide6.QtCore import Qt
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.load_run import LoadRun
 from desktop.domain.memory import forecast
+from desktop.domain.memory_shape import read_shape
 from desktop.engine.scripted_engine import Script
 from desktop.ui.format import GIB
 from desktop.ui.memory.memory_page import MemoryPage
 from desktop.ui.memory.runs_list_model import SORT
+from tests.domain.headers import LLAMA_3_8B
 from tests.domain.memory_models import MIB, card, llama_shape
 from tests.services.readings import CARD, reading
 from tests.ui.conftest import DEMO, Desk
@@ -74,6 +76,14 @@ def test_whichever_unit_is_changed_the_others_follow(page: MemoryPage) -> None:
     form._bits.setCurrentIndex(2)
     assert units._chats.value() > chats
     assert units._tokens.value() > tokens
+
+
+def test_a_forecast_from_config_json_alone_says_so(desk: Desk, page: MemoryPage) -> None:
+    assert "estimated" not in page._source.text()
+    desk.models.adviser.shape_read.emit(DEMO, read_shape(LLAMA_3_8B))
+    assert (
+        "The forecast: estimated, because the sizes of the weights are taken from config.json." in page._source.text()
+    )
 
 
 def test_the_table_lights_what_is_set(page: MemoryPage) -> None:

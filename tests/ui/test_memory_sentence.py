@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.engine_support import EngineSupport, EngineVerdict
 from desktop.domain.memory_reading import CardReading, HostReading, MemoryReading
-from desktop.domain.memory_shape import MemoryShape
+from desktop.domain.memory_shape import MemoryShape, read_shape
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.storage.checkpoint_reader import read_memory_shape
 from desktop.storage.paths import app_paths, demo_checkpoint
@@ -42,6 +43,12 @@ def test_the_card_is_named(shape: MemoryShape, tmp_path: Path) -> None:
     words = memory_sentence(shape, EngineConfig(), adviser(tmp_path, "NVIDIA GeForce RTX 4090"), None)
     assert words.startswith("Fits: ")
     assert "Forecast for the RTX 4090 of 24.0 GB" in words
+
+
+def test_an_estimate_says_so(tmp_path: Path) -> None:
+    config = json.loads((demo_checkpoint() / "config.json").read_text())
+    words = memory_sentence(read_shape(config), EngineConfig(), adviser(tmp_path, "NVIDIA GeForce RTX 4090"), None)
+    assert "Estimate from config.json for the RTX 4090 of 24.0 GB" in words
 
 
 @pytest.mark.parametrize("verdict", [None, Backend.CPU])

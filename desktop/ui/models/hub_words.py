@@ -7,7 +7,7 @@ from desktop.domain.shelf import family_words, precision_words
 from desktop.services.download_status import DownloadState, DownloadStatus
 from desktop.storage.hub_preview import Preview
 from desktop.ui.format import format_bytes
-from desktop.ui.models.model_words import parameters
+from desktop.ui.models.model_words import parameters_row, weights_row
 
 _SEPARATOR = " · "
 
@@ -27,8 +27,9 @@ def preview_facts(model: HubModel, preview: Preview) -> list[tuple[str, str]]:
         rows += [
             ("Family", family_words(checkpoint)),
             ("Architecture", checkpoint.architecture),
-            ("Parameters", f"{parameters(checkpoint.parameters)} ({checkpoint.parameters:,})"),
+            ("Parameters", parameters_row(checkpoint)),
             ("Precision", precision_words(checkpoint)),
+            ("Weights", weights_row(checkpoint)),
         ]
         if checkpoint.context_length:
             rows.append(("Context", f"{checkpoint.context_length:,} tokens"))

@@ -6,6 +6,7 @@ import msgspec
 
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.engine_support import EngineSupport
+from desktop.domain.memory import Confidence
 from desktop.domain.memory_shape import MemoryShape
 from desktop.domain.memory_words import outlook
 from desktop.services.memory_adviser import MemoryAdviser
@@ -32,4 +33,5 @@ def memory_sentence(
     if found is None:
         return ""
     place = "this machine's memory" if backend is Backend.CPU else f"the {card_label(adviser.device(config))}"
-    return f"{outlook(found)} Forecast for {place} of {format_bytes(found.total)} with the settings of now."
+    kind = "Estimate from config.json" if found.confidence is Confidence.ESTIMATED else "Forecast"
+    return f"{outlook(found)} {kind} for {place} of {format_bytes(found.total)} with the settings of now."

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from desktop.domain.checkpoint import Checkpoint
+from desktop.domain.counting import counted
 from desktop.domain.engine_config import Backend
+from desktop.domain.one_line import one_line
 from desktop.domain.shelf import ShelfEntry
 from desktop.ui.format import format_bytes
 
 ENGINE_NAMES = {Backend.TURBOMIND: "TurboMind", Backend.PYTORCH: "PyTorch engine", Backend.CPU: "CPU"}
 _SEPARATOR = " · "
+_MOST_NAMED = 3
 
 
 def facts_line(entry: ShelfEntry) -> str:
@@ -15,8 +19,13 @@ def facts_line(entry: ShelfEntry) -> str:
     if entry.failure is not None:
         return entry.failure.message
     parts = [entry.family]
-    if entry.checkpoint is not None:
-        parts += [parameters(entry.checkpoint.parameters), entry.precision_words]
+    checkpoint = entry.checkpoint
+    if checkpoint is not None:
+        if checkpoint.pickles:  # first, for the line may be cut off
+            parts.insert(0, "Pickle weights, loaded only with consent")
+        if checkpoint.parameters is not None:
+            parts.append(f"{'about ' if checkpoint.pickles else ''}{parameters(checkpoint.parameters)}")
+        parts.append(entry.precision_words)
     parts.append(format_bytes(entry.disk_bytes))
     return _SEPARATOR.join(filter(None, parts))
 
@@ -30,6 +39,25 @@ def parameters(count: int) -> str:
     return str(count)
 
 
+def parameters_row(checkpoint: Checkpoint) -> str:
+    """How many it has, or about how many, "" where that is not known."""
+    if checkpoint.parameters is None:
+        return ""
+    if checkpoint.pickles:
+        return f"about {parameters(checkpoint.parameters)}, estimated from config.json"
+    return f"{parameters(checkpoint.parameters)} ({checkpoint.parameters:,})"
+
+
+def weights_row(checkpoint: Checkpoint) -> str:
+    """What there is to say of its weights files: which of them are pickles; "" for none."""
+    pickles = checkpoint.pickles
+    if not pickles:
+        return ""
+    more = f" and {counted(len(pickles) - _MOST_NAMED, 'more file')}" if len(pickles) > _MOST_NAMED else ""
+    files = ", ".join(one_line(name, 100) for name in pickles[:_MOST_NAMED]) + more
+    return f"pickles, which can run programs when they are opened: {files}. You are asked before they are loaded."
+
+
 def facts(entry: ShelfEntry) -> list[tuple[str, str]]:
     """What the folder says, as names and values; nothing that it does not say."""
     rows: list[tuple[str, str]] = []
@@ -38,8 +66,8 @@ def facts(entry: ShelfEntry) -> list[tuple[str, str]]:
         rows += [("Family", entry.family), ("Architecture", config.architecture)]
     if checkpoint is not None:
         rows.append(("Note", checkpoint.label))
-        exact = f"{checkpoint.parameters:,}"
-        rows += [("Parameters", f"{parameters(checkpoint.parameters)} ({exact})"), ("Precision", entry.precision_words)]
+        rows += [("Parameters", parameters_row(checkpoint)), ("Precision", entry.precision_words)]
+        rows.append(("Weights", weights_row(checkpoint)))
     rows.append(("On the disk", format_bytes(entry.disk_bytes)))
     if config is not None:
         if config.context_length:
