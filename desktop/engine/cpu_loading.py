@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import traceback
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageText
 from transformers.utils import logging as transformers_logging
 
 from desktop.domain.errors import FailureCode, TurbodeskError, error
+from desktop.domain.weight_files import WeightFiles, indexed_files, weight_files, without_trainer_files
 from desktop.engine import awq_weights
+from desktop.engine.lmdeploy_failures import pickle_failure
 
 
 def load_model(
@@ -29,7 +33,7 @@ def load_model(
 ) -> Any:
     """The model of the folder `path`, in evaluation mode on `device`.
 
-    Never fetches anything, reads .safetensors only, and never leaves a weight at a random value.
+    Never fetches anything, never leaves a weight at a random value, and opens pickles only of a model that is trusted.
     Raises TurbodeskError for what a folder or a machine can cause.
     """
     try:
@@ -62,9 +66,21 @@ def _load(
     for key, value in (engine_config.hf_overrides or {}).items():
         setattr(config, key, value)
     method = _take_quantization(config)
-    files = _weight_files(path)
-    dtype = _choose_dtype(config, engine_config.dtype, _count_weights(files), device)
-    weights = awq_weights.read_dequantized(files, dtype) if method == "awq" else None
+    chosen = weight_files(os.listdir(path))
+    weights: dict[str, torch.Tensor] | None = None
+    if chosen.pickles:
+        if not trust_remote_code:
+            raise error(FailureCode.PICKLE_WEIGHTS, file=chosen.index or chosen.files[0])
+        if method is not None:
+            raise _unsupported(config, f"the CPU engine reads weights quantized with {method} from .safetensors only")
+        weights = _read_pickles(path, chosen)
+        count = sum(tensor.numel() for tensor in weights.values())
+        dtype = _choose_dtype(config, engine_config.dtype, count, device)
+    else:
+        files = _weight_files(path)
+        dtype = _choose_dtype(config, engine_config.dtype, _count_weights(files), device)
+        if method == "awq":
+            weights = awq_weights.read_dequantized(files, dtype)
     transformers_logging.set_verbosity_error()
     previous = transformers_logging.set_tqdm_hook(_progress_hook(on_progress))
     try:
@@ -89,7 +105,7 @@ def _load(
         raise _unsupported(config, reason, traceback.format_exc()) from failed
     finally:
         transformers_logging.set_tqdm_hook(previous)
-    _check_complete(found, packed=weights is not None)
+    _check_complete(found, chosen.index or chosen.files[0], packed=method == "awq")
     model = model.to(device).eval().requires_grad_(False)
     if dtype == torch.float32 and device == "cpu":
         _store_by_columns(model)
@@ -151,11 +167,44 @@ def _weight_files(path: Path) -> list[Path]:
             raise error(FailureCode.CONFIG_BROKEN, file=index.name, reason=_first_line(broken)) from broken
     else:
         names = ["model.safetensors"]
-        if not (path / names[0]).is_file() and (pickles := sorted(path.glob("*.bin"))):
-            raise error(FailureCode.PICKLE_WEIGHTS, file=pickles[0].name)
     if missing := [name for name in names if not (path / name).is_file()]:
         raise error(FailureCode.WEIGHTS_MISSING, reason=f"there is no file {', '.join(missing)}")
     return [path / name for name in names]
+
+
+def _read_pickles(path: Path, chosen: WeightFiles) -> dict[str, torch.Tensor]:
+    """All tensors of the folder's pickles by their names.
+
+    Transformers would read them in the same way (load_state_dict in modeling_utils.py), but only under its own file
+    names, and without saying which of them is broken.
+    """
+    names = without_trainer_files(chosen.files)
+    if chosen.index:
+        try:
+            index = json.loads((path / chosen.index).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as broken:
+            raise error(FailureCode.CONFIG_BROKEN, file=chosen.index, reason=_first_line(broken)) from broken
+        names = list(indexed_files(index, chosen, os.listdir(path)))
+    weights: dict[str, torch.Tensor] = {}
+    for name in names:
+        weights |= _read_pickle(path / name)
+    return weights
+
+
+def _read_pickle(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        # Only files in PyTorch's newer format, which is zip, can stay on the disk until a tensor is wanted.
+        found: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except Exception as failed:
+        if is_out_of_memory(failed):
+            raise
+        raise TurbodeskError(pickle_failure(failed, path.name)) from failed
+    tensors = found.items() if isinstance(found, dict) else ()
+    # A tensor on the meta device has a shape and no numbers.
+    weights = {key: value for key, value in tensors if isinstance(value, torch.Tensor) and not value.is_meta}
+    if not weights:
+        raise error(FailureCode.WEIGHTS_BROKEN, file=path.name, reason="it holds no tensors with names")
+    return weights
 
 
 def _count_weights(files: list[Path]) -> int:
@@ -197,22 +246,20 @@ def _model_class(config: Any) -> Any:
     raise _unsupported(config, "Transformers has no text generation for it")
 
 
-def _check_complete(found: dict[str, Any], packed: bool) -> None:
+def _check_complete(found: dict[str, Any], file: str, packed: bool) -> None:
     """Raise where the weights of the files and those of the model are not the same set of tensors."""
     if missing := sorted(found["missing_keys"]):
         raise error(FailureCode.WEIGHTS_MISSING, reason=f"there is no tensor {_some(missing)}")
     if mismatched := sorted(str(item[0]) for item in found["mismatched_keys"]):
         raise error(
             FailureCode.WEIGHTS_BROKEN,
-            file="model.safetensors",
+            file=file,
             reason=f"the shape of {_some(mismatched)} is not the one in config.json",
             detail="\n".join(map(str, found["mismatched_keys"])),
         )
     # Ordinary checkpoints may carry more than the model has (other heads); a packed one we took apart ourselves.
     if packed and (extra := sorted(found["unexpected_keys"])):
-        raise error(
-            FailureCode.WEIGHTS_BROKEN, file="model.safetensors", reason=f"the model has no place for {_some(extra)}"
-        )
+        raise error(FailureCode.WEIGHTS_BROKEN, file=file, reason=f"the model has no place for {_some(extra)}")
 
 
 def _progress_hook(on_progress: Callable[[float], None]) -> Callable[..., Any]:

@@ -13,6 +13,7 @@ from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import FailureCode, error
 from desktop.domain.generation import GenerationRequest
 from desktop.domain.json_schema import read_schema
+from desktop.domain.weight_files import weight_files
 from desktop.engine.backend_choice import BackendChoice, choose_backend, inspect_machine
 from desktop.engine.base import EngineInfo
 from desktop.engine.chat_prompt import ONLY_TEXT, ContinuingTemplate, to_lmdeploy, tools_to_lmdeploy
@@ -137,6 +138,9 @@ def load_model(checkpoint: str, config: EngineConfig, report: Callable[..., None
     from lmdeploy.archs import get_model_arch
     from lmdeploy.turbomind.supported_models import is_supported
 
+    chosen = weight_files(os.listdir(checkpoint))
+    if chosen.pickles and not config.trust_remote_code:  # for whoever comes past the window's own check
+        raise error(FailureCode.PICKLE_WEIGHTS, file=chosen.index or chosen.files[0])
     architecture, hf_config = get_model_arch(checkpoint, trust_remote_code=config.trust_remote_code)
     machine = inspect_machine(config.devices[0] if config.devices else 0)
     turbomind_runs_it = is_supported(checkpoint, trust_remote_code=config.trust_remote_code)

@@ -163,6 +163,8 @@ class EngineWorker(QObject):
         """What can be said of a load before it begins. Raises TurbodeskError."""
         config.check()
         checkpoint = await _in_daemon_thread(self._read_checkpoint, path)
+        if checkpoint.pickles and not config.trust_remote_code:
+            raise error(FailureCode.PICKLE_WEIGHTS, file=checkpoint.pickles[0])
         if not checkpoint.has_tokenizer:
             raise error(FailureCode.TOKENIZER_BROKEN, reason="the folder holds no tokenizer files")
         return checkpoint

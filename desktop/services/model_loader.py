@@ -1,9 +1,10 @@
-"""Loads a model of the shelf, after the user's consent where it brings a program of its own."""
+"""Loads a model of the shelf, after the user's consent where it brings a program of its own or pickle weights."""
 
 from __future__ import annotations
 
 from PySide6.QtCore import QObject, Signal, Slot
 
+from desktop.domain.errors import Failure
 from desktop.domain.shelf import ShelfEntry
 from desktop.services.checkpoint_inspector import CheckpointInspector
 from desktop.services.engine_host import EngineHost
@@ -25,12 +26,13 @@ class ModelLoader(QObject):
         self._inspector = inspector
         self._waiting = ""  # path of the model whose code is being read or judged
         inspector.code_read.connect(self._on_code_read)
+        inspector.failed.connect(self._on_failed)
 
     @Slot(object)
     def load(self, entry: ShelfEntry) -> None:
         """Load it now, or once consent is given; a load asked for later takes the place of one that waits for that."""
         self._waiting = ""
-        if entry.config is not None and entry.config.needs_remote_code:
+        if entry.needs_consent:
             self._waiting = entry.path
             self._inspector.read_code(entry)
         else:
@@ -51,3 +53,9 @@ class ModelLoader(QObject):
             self._host.load(report.path, trusted=True)
         else:
             self.consent_needed.emit(report)
+
+    @Slot(str, object)
+    def _on_failed(self, path: str, _problem: Failure) -> None:
+        if path == self._waiting:
+            self._waiting = ""
+            self._host.load(path)  # which fails too, and says so where the user looks

@@ -11,7 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from desktop.domain.checkpoint import Checkpoint
 from desktop.domain.engine_config import Backend, EngineConfig
-from desktop.domain.errors import Failure, FailureCode, error
+from desktop.domain.errors import Action, Failure, FailureCode, error
 from desktop.domain.generation import (
     ChatMessage,
     FinishReason,
@@ -225,6 +225,23 @@ def test_the_child_is_killed_while_idle_then_reloaded(qtbot: QtBot) -> None:
     with qtbot.waitSignal(host.stopped, timeout=10_000):
         host.shutdown()
     assert host.wait(5000)
+
+
+def test_pickles_are_loaded_only_when_trusted(make_host: MakeHost, qtbot: QtBot, tmp_path) -> None:
+    for file in demo_checkpoint().iterdir():
+        if file.suffix != ".safetensors":
+            (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"the scripted engine does not open it")
+    host = make_host()
+    host.load(str(tmp_path))
+    until(qtbot, lambda: host.status.state is EngineState.FAILED)
+    assert host.status.failure is not None
+    assert host.status.failure.code is FailureCode.PICKLE_WEIGHTS
+    assert host.status.failure.action is Action.SHOW_MODELS
+    host.load(str(tmp_path), trusted=True)
+    until(qtbot, lambda: host.is_ready)
+    assert host.status.checkpoint is not None
+    assert host.status.checkpoint.pickles == ("pytorch_model.bin",)
 
 
 def test_failures_of_the_reader_keep_their_code(make_host: MakeHost, qtbot: QtBot) -> None:
