@@ -19,6 +19,7 @@ from desktop.services.engine_status import EngineState
 from desktop.storage.paths import demo_checkpoint
 from desktop.ui.memory.forecast_bar import forecast_segments
 from desktop.ui.memory.load_dialog import LoadDialog
+from desktop.ui.models.consent_dialog import ConsentDialog
 from desktop.ui.models.models_page import ModelsPage
 from desktop.ui.settings_page import SettingsPage
 from tests.domain.memory_models import GIB, card, llama_shape
@@ -156,6 +157,22 @@ def test_a_model_that_cannot_be_read_says_so(desk: Desk, folder: Path) -> None:
     assert dialog._outlook.text().startswith("There is no forecast. ")
     assert "config.json" in dialog._outlook.text()
     assert dialog._bar.parts == ()
+
+
+def test_of_pickles_it_says_that_it_is_estimated_and_asks_before_it_loads(desk: Desk, folder: Path) -> None:
+    desk.script = Script()
+    (folder / "model" / "model.safetensors").rename(folder / "model" / "pytorch_model.bin")
+    dialog = opened(desk, folder)
+    desk.models.adviser.show_reading(reading(cards=1))
+    assert "GB: estimated, because the sizes of the weights are taken from config.json" in dialog._source.text()
+    assert dialog._outlook.text().startswith("Fits")
+    dialog._form._session.setValue(1024)
+    dialog._load.click()
+    desk.until(lambda: bool(desk.window.findChildren(ConsentDialog)))
+    desk.window.findChildren(ConsentDialog)[0]._on_allow_clicked()
+    desk.until(lambda: desk.host.is_ready)
+    config = desk.host.status.config
+    assert (config.session_len, config.trust_remote_code) == (1024, True)
 
 
 def test_load_keeps_the_settings_and_loads_with_them(desk: Desk, folder: Path) -> None:

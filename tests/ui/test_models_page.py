@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QMessageBox, QPushButton
+from PySide6.QtWidgets import QLabel, QMessageBox, QPushButton
 
 from desktop.engine.scripted_engine import Script
 from desktop.services.engine_status import EngineState
 from desktop.storage.paths import demo_checkpoint
 from desktop.ui.models.consent_dialog import ConsentDialog
-from desktop.ui.models.model_words import parameters
+from desktop.ui.models.model_words import facts, parameters
 from desktop.ui.models.models_list_model import Role
 from desktop.ui.models.models_page import ModelsPage
 from tests.ui.conftest import Desk
@@ -127,6 +127,114 @@ def test_a_model_with_code_asks_once_and_is_then_trusted(desk: Desk, folder: Pat
     assert not desk.host.status.config.trust_remote_code
     page._models.loader.load(page._list_model.index(titles(page).index("with code")).data(Role.ENTRY))
     desk.until(lambda: desk.host.status.path == str(folder / "with code") and desk.host.is_ready)
+    assert not page.findChildren(ConsentDialog)
+
+
+def with_pickle(folder: Path, name: str, **config: object) -> Path:
+    """A copy of the demo model whose weights are no safetensors file."""
+    model = folder / name
+    shutil.copytree(demo_checkpoint(), model, ignore=shutil.ignore_patterns("*.safetensors"))
+    (model / "pytorch_model.bin").write_bytes(bytes(2_500_000))
+    known = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**known, **config}))
+    return model
+
+
+def consent(desk: Desk, page: ModelsPage) -> ConsentDialog:
+    desk.until(lambda: bool(page.findChildren(ConsentDialog)))
+    return page.findChildren(ConsentDialog)[0]
+
+
+def words_of(dialog: ConsentDialog) -> str:
+    return " ".join(label.text() for label in dialog.findChildren(QLabel))
+
+
+def rows_of(dialog: ConsentDialog) -> list[str]:
+    return [dialog._files.item(row).text() for row in range(dialog._files.count())]
+
+
+def test_a_model_of_pickles_says_so_and_asks_once(desk: Desk, folder: Path) -> None:
+    model = with_pickle(folder, "of pickles")
+    page = opened(desk, folder)
+    assert titles(page) == ["good", "of pickles", "with code", "broken"]
+    choose(desk, page, "of pickles")
+    index = page._list.currentIndex()
+    assert not index.data(Role.BROKEN)
+    assert index.data(Role.DETAIL).startswith("Pickle weights, loaded only with consent · Qwen3 · about 3.7 M · ")
+    assert page._details._problem is None
+    shown = dict(facts(page._details.entry))
+    assert shown["Parameters"] == "about 3.7 M, estimated from config.json"
+    assert "pytorch_model.bin" in shown["Weights"]
+    assert "Precision" not in shown
+    page._details._load.click()
+    dialog = consent(desk, page)
+    assert dialog.windowTitle() == "A model with pickle weights"
+    assert rows_of(dialog) == ["pytorch_model.bin  (2 MB, pickle)"]
+    assert "The weights of of pickles are in 1 pickle file." in words_of(dialog)
+    assert "Python code that comes with it" not in words_of(dialog)
+    assert "delete them" in dialog._text.toPlainText()
+    dialog._on_decline_clicked()
+    desk.until(lambda: not page.findChildren(ConsentDialog))
+    assert desk.host.status.state is EngineState.UNLOADED
+    desk.window.activateWindow()
+    page._list.setFocus()
+    desk.until(page._list.hasFocus)
+    desk.bot.keyClick(page._list, Qt.Key.Key_Return)
+    consent(desk, page)._on_allow_clicked()
+    desk.until(lambda: desk.host.is_ready)
+    assert (desk.host.status.path, desk.host.status.config.trust_remote_code) == (str(model), True)
+    desk.until(lambda: not page.findChildren(ConsentDialog))
+    loader, entry = page._models.loader, page._details.entry
+    assert loads_at_once(desk, page)
+    (model / "pytorch_model.bin").write_bytes(bytes(100))
+    loader.load(entry)
+    assert rows_of(consent(desk, page)) == ["pytorch_model.bin  (100 bytes, pickle)"], (
+        "another file, so it is asked for"
+    )
+    consent(desk, page)._on_allow_clicked()
+    desk.until(lambda: not page.findChildren(ConsentDialog))
+    assert loads_at_once(desk, page)
+    with desk.bot.waitSignal(desk.models.inspector.forgotten, timeout=10_000):
+        desk.models.inspector.forget(str(model))
+    loader.load(entry)
+    consent(desk, page)
+
+
+def loads_at_once(desk: Desk, page: ModelsPage) -> bool:
+    """Load the model that is shown again, and see that nothing is asked."""
+    loading = lambda status: status.state is EngineState.LOADING  # noqa: E731
+    with desk.bot.waitSignal(desk.host.status_changed, check_params_cb=loading, timeout=10_000):
+        page._models.loader.load(page._details.entry)
+    desk.until(lambda: desk.host.is_ready)
+    return not page.findChildren(ConsentDialog)
+
+
+def test_a_model_of_pickles_and_code_asks_for_both_at_once(desk: Desk, folder: Path) -> None:
+    model = with_pickle(folder, "both", auto_map={"AutoModelForCausalLM": "modeling_mine.Mine"})
+    (model / "modeling_mine.py").write_text("class Mine: ...\n")
+    page = opened(desk, folder)
+    choose(desk, page, "both")
+    page._details._load.click()
+    dialog = consent(desk, page)
+    assert dialog.windowTitle() == "A model with its own program and pickle weights"
+    assert rows_of(dialog) == ["modeling_mine.py  (16 bytes)", "pytorch_model.bin  (2 MB, pickle)"]
+    assert "Python code that comes with it" in words_of(dialog)
+    assert "1 pickle file, which can hold" in words_of(dialog)
+    assert dialog._text.toPlainText() == "class Mine: ...\n"
+    dialog._files.setCurrentRow(1)
+    assert "A pickle is not only numbers" in dialog._text.toPlainText()
+
+
+def test_a_model_that_breaks_between_the_scan_and_its_load_says_so(desk: Desk, folder: Path) -> None:
+    model = with_pickle(folder, "of pickles")
+    page = opened(desk, folder)
+    choose(desk, page, "of pickles")
+    shutil.rmtree(model)
+    asked: list[str] = []
+    desk.host.load = lambda path, trusted=False: asked.append(f"{path} {trusted}")
+    page._models.loader.load(page._details.entry)
+    desk.until(lambda: bool(asked))
+    assert asked == [f"{model} False"], "the engine's worker says what is wrong"
     assert not page.findChildren(ConsentDialog)
 
 
