@@ -143,7 +143,7 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
         _A.SHOW_MODELS,
     ),
     _C.PICKLE_NOT_WEIGHTS: (
-        "{file} is more than weights: opening it would use {what}, so it was not opened.",
+        "{file} is more than weights: opening it would use {what}, so it was not loaded.",
         "Be careful with this model; use a copy with .safetensors files from a source that you trust.",
         _A.CHOOSE_MODEL,
     ),

@@ -9,7 +9,7 @@ from statistics import fmean, median
 import msgspec
 
 from desktop.domain.engine_config import Backend, EngineConfig
-from desktop.domain.memory import Forecast
+from desktop.domain.memory import Confidence, Forecast
 
 LEARNED_FROM = 8  # loads, the newest: drivers and LMDeploy change
 
@@ -59,13 +59,14 @@ class LoadRun(msgspec.Struct, frozen=True, kw_only=True):
 def residual(runs: Iterable[LoadRun], backend: Backend, device: str) -> int:
     """Bytes that loads on this device with this backend took more than forecast() says by itself; 0 without any.
 
-    The median of the newest LEARNED_FROM. runs: the newest first.
+    The median of the newest LEARNED_FROM, without those whose weights were only estimated. runs: the newest first.
     """
     excess = (
         run.measured - expected + run.forecast.residual
         for run in runs
         if run.backend is backend and run.device == device
         if run.measured and run.forecast is not None and (expected := run.expected) is not None
+        if run.forecast.confidence is not Confidence.ESTIMATED
     )
     newest = list(islice(excess, LEARNED_FROM))
     return round(median(newest)) if newest else 0

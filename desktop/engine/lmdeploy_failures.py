@@ -10,7 +10,7 @@ from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
 from desktop.domain.one_line import one_line
 
 # What PyTorch's reader of weights refused to use: a function, a class, or a module (torch/_weights_only_unpickler.py).
-_REFUSED = re.compile(r"GLOBAL (\S+) w|unrecognized function (.+)|but got (<class .+>)")
+_REFUSED = re.compile(r"GLOBAL (\S+) w|unrecognized function (.+)|safe_globals`,? but got (<class .+>)")
 _PLACE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+\.(?:cc|cpp|cu|h):\d+: ")  # what xgrammar's messages begin with
 
 
@@ -40,7 +40,8 @@ def pickle_failure(problem: Exception, file: str) -> Failure:
         return failure(FailureCode.PICKLE_NOT_WEIGHTS, file=file, what=what, detail=detail)
     if "TorchScript" in str(problem):
         return failure(FailureCode.PICKLE_NOT_WEIGHTS, file=file, what="a program in TorchScript", detail=detail)
-    reason = "it is cut off, or PyTorch did not write it"
+    reason = problem.strerror if isinstance(problem, OSError) else ""
+    reason = reason or "it is cut off, or PyTorch did not write it"
     return failure(FailureCode.WEIGHTS_BROKEN, file=file, reason=reason, detail=detail)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.load_run import LEARNED_FROM, LoadRun, past_errors, residual
-from desktop.domain.memory import CardMemory, forecast
+from desktop.domain.memory import CardMemory, Confidence, forecast
 from tests.domain.memory_models import GIB, MIB, card, llama_shape
 
 CARD = "NVIDIA GeForce RTX 4090"
@@ -38,6 +39,14 @@ def test_other_cards_and_backends_teach_nothing() -> None:
     assert residual(runs, Backend.PYTORCH, CARD) == 0
     assert residual(runs, Backend.TURBOMIND, "NVIDIA H100") == 0
     assert residual([], Backend.TURBOMIND, CARD) == 0
+
+
+def test_an_estimate_of_the_weights_teaches_nothing() -> None:
+    counted, estimated = made(1, 100 * MIB), made(2, 700 * MIB)
+    assert estimated.forecast is not None
+    found = msgspec.structs.replace(estimated.forecast, confidence=Confidence.ESTIMATED)
+    estimated = msgspec.structs.replace(estimated, forecast=found)
+    assert residual([estimated, counted], Backend.TURBOMIND, CARD) == 100 * MIB
 
 
 def test_only_the_newest_teach() -> None:

@@ -233,6 +233,14 @@ def test_a_pickle_of_something_else_is_named(tmp_path: Path, content: Any, code:
     assert word in failure.message
 
 
+def test_a_pickle_that_cannot_be_read_says_why(tmp_path: Path) -> None:
+    (pickled(tmp_path) / NAME).unlink()
+    (tmp_path / NAME).mkdir()
+    failure = failure_of(tmp_path)
+    assert failure.code is FailureCode.WEIGHTS_BROKEN
+    assert f"{NAME} is damaged: Is a directory" in failure.message
+
+
 def test_an_index_cannot_lead_out_of_the_folder(tmp_path: Path) -> None:
     pickled(tmp_path)
     (tmp_path / PICKLE_INDEX).write_text('{"weight_map": {"a": "../elsewhere.bin"}}')

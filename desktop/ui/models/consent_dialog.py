@@ -21,8 +21,8 @@ from desktop.ui.chat.text_hygiene import clean
 from desktop.ui.format import format_bytes
 from desktop.ui.theme import SPACE
 
-_SIZE = (820, 560)
-_LIST_WIDTH = 260
+_SIZE = (940, 560)
+_LIST_WIDTH = 380  # the name that libraries give one of several files, and its size
 
 _PICKLE = (
     "A pickle is not only numbers. It is a list of instructions for Python: which functions to call, and with what. In "
