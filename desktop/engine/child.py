@@ -25,6 +25,7 @@ from desktop.domain.generation import GenerationEvent, GenerationFailed, Generat
 from desktop.engine import wire
 from desktop.engine.base import Engine
 from desktop.engine.coalescer import TextCoalescer
+from desktop.engine.framing import FrameError
 
 SCRIPT_VARIABLE = "TURBODESK_SCRIPT"
 ORPHAN_GRACE_SECONDS = 2.0
@@ -64,7 +65,7 @@ class Child:
                 if isinstance(message, wire.Close):
                     break
                 self._start(message)
-        except wire.FrameError as problem:
+        except FrameError as problem:
             print(f"turbodesk: the window sent a bad frame: {problem}", file=sys.stderr)
         finally:
             self._over.set()
@@ -135,10 +136,8 @@ class Child:
 
     def _write(self, data: bytes) -> None:
         # A blocking write: when the window does not read, the engine waits. A window that is gone closes our stdin too.
-        rest = memoryview(data)
         with contextlib.suppress(BrokenPipeError):
-            while rest:  # a raw write may take only a part
-                rest = rest[self._out.write(rest) :]
+            write_whole(self._out, data)
 
 
 async def _run(name: str, frames_in: FileIO, out: FileIO) -> None:
@@ -147,6 +146,23 @@ async def _run(name: str, frames_in: FileIO, out: FileIO) -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), frames_in)
     await Child(make_engine(name), out).serve(reader)
     _leave(0)  # from here: asyncio would wait for a thread that is still loading
+
+
+def take_streams() -> tuple[FileIO, FileIO]:
+    """The real stdin and stdout, for frames. What is printed goes to stderr; who asks on stdin finds nobody there."""
+    frames_in, out = FileIO(os.dup(0), "rb"), FileIO(os.dup(1), "wb")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
+    return frames_in, out
+
+
+def write_whole(out: FileIO, data: bytes) -> None:
+    """Write all of it: a raw write may take only a part."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[out.write(rest) :]
 
 
 def end_when_orphaned(frames_in: int) -> None:
@@ -164,12 +180,7 @@ def main() -> None:
     """Take the real stdin and stdout for frames, then serve."""
     # Before torch is imported: threads that spin while they wait made a step on a busy machine ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    frames_in, out = FileIO(os.dup(0), "rb"), FileIO(os.dup(1), "wb")
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
-    # A library that asks a question on stdin must find nobody there, not our frames.
-    with open(os.devnull) as nothing:
-        os.dup2(nothing.fileno(), 0)
+    frames_in, out = take_streams()
     watch = threading.Thread(target=end_when_orphaned, args=(frames_in.fileno(),), name="orphan-watch", daemon=True)
     watch.start()
     try:

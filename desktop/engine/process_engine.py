@@ -7,7 +7,6 @@ import contextlib
 import os
 import signal
 import sys
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 import msgspec
 
-from desktop.domain.counting import counted
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
 from desktop.domain.generation import (
@@ -30,17 +28,16 @@ from desktop.domain.generation import (
 from desktop.engine import wire
 from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
 from desktop.engine.chat_prompt import without_images
+from desktop.engine.child_log import ChildLog
 from desktop.engine.crash_report import describe_crash
+from desktop.engine.framing import TruncatedFrameError
 
 # The steps of an unload, each with its time-out in seconds.
 CLOSE_SECONDS = 3.0
 TERMINATE_SECONDS = 2.0
 KILL_SECONDS = 10.0
-LOG_LINES = 400
 # Where `desktop` is imported from. Also the child's working folder, so that no library is picked up from the user's.
 _ROOT = Path(__file__).parents[2]
-LOG_LINE_BYTES = 4000
-LOG_LINES_A_SECOND = 500  # are passed on; a flood must not drown the window
 
 
 class ProcessEngine:
@@ -57,9 +54,7 @@ class ProcessEngine:
     ) -> None:
         self._command = (sys.executable, "-m", "desktop.engine.child", engine)
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}
-        self._on_log = on_log
-        self._log: deque[str] = deque(maxlen=LOG_LINES)
-        self._log_second, self._log_count = 0, 0
+        self._log = ChildLog(on_log)
         self._process: asyncio.subprocess.Process | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._on_progress: Callable[[LoadProgress], None] = lambda progress: None
@@ -75,7 +70,7 @@ class ProcessEngine:
     @property
     def log(self) -> list[str]:
         """The last lines the child printed."""
-        return list(self._log)
+        return self._log.lines
 
     @property
     def pid(self) -> int | None:
@@ -99,7 +94,8 @@ class ProcessEngine:
             start_new_session=True,
             limit=2**20,
         )
-        log_task = asyncio.create_task(self._read_log())
+        assert self._process.stderr is not None
+        log_task = asyncio.create_task(self._log.read(self._process.stderr))
         self._tasks = [log_task, asyncio.create_task(self._read_frames(log_task))]
         self._send(wire.Load(str(Path(checkpoint).absolute()), config))
         try:
@@ -203,35 +199,6 @@ class ProcessEngine:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
-    async def _read_log(self) -> None:
-        assert self._process is not None
-        assert self._process.stderr is not None
-        rest = b""
-        while chunk := await self._process.stderr.read(65536):
-            # Progress bars end their lines with a carriage return.
-            *lines, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
-            if len(rest) > LOG_LINE_BYTES:
-                lines, rest = [*lines, rest], b""
-            for line in lines:
-                self._take_log_line(line)
-        self._take_log_line(rest)
-
-    def _take_log_line(self, line: bytes) -> None:
-        text = line[:LOG_LINE_BYTES].decode("utf-8", "replace").rstrip()
-        if not text:
-            return
-        self._log.append(text)
-        if self._on_log is None:
-            return
-        second = int(time.monotonic())
-        if second != self._log_second:
-            if (left_out := self._log_count - LOG_LINES_A_SECOND) > 0:
-                self._on_log(f"… {counted(left_out, 'line')} left out")
-            self._log_second, self._log_count = second, 0
-        self._log_count += 1
-        if self._log_count <= LOG_LINES_A_SECOND:
-            self._on_log(text)
-
     async def _read_frames(self, log_task: asyncio.Task[None]) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
@@ -242,7 +209,7 @@ class ProcessEngine:
                     said = message.failure
                 else:
                     self._take(message)
-        except wire.TruncatedFrameError:
+        except TruncatedFrameError:
             pass  # how the child ended says more
         except Exception as problem:  # whatever it is, nobody may wait for ever
             said = self._broke_protocol(problem)
@@ -262,7 +229,7 @@ class ProcessEngine:
         self._end(said)
 
     def _broke_protocol(self, reason: object) -> Failure:
-        return failure(FailureCode.ENGINE_BROKE_PROTOCOL, reason=reason, detail="\n".join(self._log))
+        return failure(FailureCode.ENGINE_BROKE_PROTOCOL, reason=reason, detail="\n".join(self.log))
 
     def _take(self, message: wire.FromChild) -> None:
         if isinstance(message, TextDelta | ReasoningDelta | ToolCalled | GenerationFinished | GenerationFailed):

@@ -23,8 +23,9 @@ from desktop.domain.generation import (
     GenerationRequest,
     TextDelta,
 )
-from desktop.engine import process_engine, wire
+from desktop.engine import child_log, process_engine, wire
 from desktop.engine.base import LoadProgress
+from desktop.engine.child_log import ChildLog
 from desktop.engine.process_engine import ProcessEngine
 
 REQUEST = GenerationRequest(request_id="r", messages=(ChatMessage("user", "hi"),))
@@ -117,7 +118,7 @@ async def test_what_the_child_printed_last_goes_with_its_failure() -> None:
     lines: list[str] = []
     source = "import sys; print('[TM][FATAL] CUDA runtime error: out of memory', file=sys.stderr); sys.exit(134)"
     engine = child_of(source)
-    engine._on_log = lines.append
+    engine._log = ChildLog(lines.append)
     with pytest.raises(TurbodeskError) as caught:
         await load(engine)
     assert caught.value.failure.code is FailureCode.VIDEO_MEMORY_EXHAUSTED
@@ -238,7 +239,7 @@ child.main()
 async def test_a_message_that_is_too_large_fails_its_request_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = scripted(tokens=3)
     await load(engine)
-    monkeypatch.setattr("desktop.engine.wire.MAX_FRAME_BYTES", 10_000)
+    monkeypatch.setattr("desktop.engine.framing.MAX_FRAME_BYTES", 10_000)
     huge = GenerationRequest(request_id="huge", messages=(ChatMessage("user", "x" * 20_000),))
     (event,) = [event async for event in engine.generate(huge)]
     assert event.failure.code is FailureCode.REQUEST_INVALID
@@ -278,12 +279,12 @@ async def test_a_flood_of_log_lines_is_thinned_out() -> None:
         "import sys, time; [print('line', i, file=sys.stderr) for i in range(20_000)]; time.sleep(1.2); print('end')"
     )
     engine = child_of(source.replace("print('end')", "print('end', file=sys.stderr)"))
-    engine._on_log = lines.append
+    engine._log = ChildLog(lines.append)
     with pytest.raises(TurbodeskError):
         await load(engine)
     assert lines[-1] == "end"
     assert any("lines left out" in line for line in lines)
-    assert len(lines) < 5 * process_engine.LOG_LINES_A_SECOND
+    assert len(lines) < 5 * child_log.LOG_LINES_A_SECOND
     assert engine.log[-1] == "end"
     assert engine.log[-2] == "line 19999"
 

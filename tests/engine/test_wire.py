@@ -21,6 +21,7 @@ from desktop.domain.generation import (
     ToolSpec,
 )
 from desktop.engine import wire
+from desktop.engine.framing import FrameError
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
 
@@ -105,7 +106,7 @@ def test_requests_survive(text: str, seed: int) -> None:
 def test_garbage_is_an_error_or_whole_messages(data: bytes) -> None:
     try:
         messages = decode(data, side="from child")
-    except wire.FrameError:
+    except FrameError:
         return
     assert messages
     assert len(b"".join(wire.encode(message) for message in messages)) > 0  # type: ignore[arg-type]
@@ -114,10 +115,10 @@ def test_garbage_is_an_error_or_whole_messages(data: bytes) -> None:
 @given(st.integers(1, 40))
 def test_a_cut_stream_is_an_error(missing: int) -> None:
     frame = wire.encode(TextDelta("request", "some text that is long enough", 3))
-    with pytest.raises(wire.FrameError):
+    with pytest.raises(FrameError):
         decode(frame[:-missing], side="from child")
 
 
 def test_a_message_of_the_other_side_is_an_error() -> None:
-    with pytest.raises(wire.FrameError):
+    with pytest.raises(FrameError):
         decode(wire.encode(wire.Close()), side="from child")
