@@ -19,15 +19,32 @@ class EngineVerdict(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+class QuantizerSupport(msgspec.Struct, frozen=True, kw_only=True):
+    """What LMDeploy's quantizers (lmdeploy.lite) know of one checkpoint's architecture.
+
+    known: they know its layers. smooths: they know how to move scales between its layers, as AWQ and SmoothQuant need.
+    reason: a sentence, where either is not so. skipped: parts of the names of modules that they leave in 16 bits.
+    pictures: it reads more than text. gptq: GPTQ's library is installed.
+    """
+
+    known: bool
+    smooths: bool = False
+    reason: str = ""
+    skipped: tuple[str, ...] = ()
+    pictures: bool = False
+    gptq: bool = False
+
+
 class EngineSupport(msgspec.Struct, frozen=True, kw_only=True):
     """What the installed LMDeploy says of one checkpoint.
 
-    verdicts: of TurboMind, the PyTorch engine, the CPU, in this order. failure: a sentence where it could not be asked;
-    then there are no verdicts.
+    verdicts: of TurboMind, the PyTorch engine, the CPU, in this order. quantizer: where that was asked too. failure: a
+    sentence where it could not be asked; then there are no verdicts.
     """
 
     lmdeploy: str
     verdicts: tuple[EngineVerdict, ...] = ()
+    quantizer: QuantizerSupport | None = None
     failure: str = ""
 
     def of(self, backend: Backend) -> EngineVerdict | None:

@@ -64,6 +64,17 @@ class FailureCode(StrEnum):
     DOWNLOAD_TARGET_TAKEN = "download_target_taken"
     DOWNLOAD_RUNS_ELSEWHERE = "download_runs_elsewhere"
 
+    QUANTIZATION_REFUSED = "quantization_refused"
+    CALIBRATION_UNUSABLE = "calibration_unusable"
+    WEIGHTS_NOT_FINITE = "weights_not_finite"
+    RESULT_BROKEN = "result_broken"
+    JOB_TARGET_TAKEN = "job_target_taken"
+    JOB_NO_ROOM = "job_no_room"
+    JOB_OUT_OF_MEMORY = "job_out_of_memory"
+    JOB_CANCELLED = "job_cancelled"
+    JOB_FAILED = "job_failed"
+    JOB_DIED = "job_died"
+
     INTERNAL = "internal"
 
 
@@ -314,6 +325,48 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
         "This model can be loaded only by running Python code that comes with it.",
         "Load it from the models page, which shows the code and asks.",
         _A.SHOW_MODELS,
+    ),
+    _C.QUANTIZATION_REFUSED: (
+        "{model} cannot be quantized like this: {reason}.",
+        "Choose another method or another model.",
+        _A.NONE,
+    ),
+    _C.CALIBRATION_UNUSABLE: (
+        "{what} cannot be used as calibration text: {reason}.",
+        "Choose another file, or use the text that comes with Turbodesk.",
+        _A.NONE,
+    ),
+    _C.WEIGHTS_NOT_FINITE: (
+        "The numbers of {layer} are not finite: {reason}.",
+        "{advice}",
+        _A.NONE,
+    ),
+    _C.RESULT_BROKEN: (
+        "The quantized model did not pass its check: {reason}.",
+        "It was removed; see the details, then try another method.",
+        _A.NONE,
+    ),
+    _C.JOB_TARGET_TAKEN: (
+        "There is already something at {path}.",
+        "Choose another name for the result, or remove what is there.",
+        _A.NONE,
+    ),
+    _C.JOB_NO_ROOM: (
+        "There is no room for the result: {reason}.",
+        "Free some space or choose a folder on another disk, then start again; nothing half-made is left.",
+        _A.NONE,
+    ),
+    _C.JOB_OUT_OF_MEMORY: ("There was not enough {memory} {when}.", "{advice}", _A.NONE),
+    _C.JOB_CANCELLED: ("The job was stopped.", "Nothing half-made is left; start it again when you like.", _A.NONE),
+    _C.JOB_FAILED: (
+        "The job failed {when}: {reason}.",
+        "See the details, then try again; nothing half-made is left.",
+        _A.NONE,
+    ),
+    _C.JOB_DIED: (
+        "The job's process stopped {when}: {reason}.",
+        "Start it again; what it had written is removed then.",
+        _A.NONE,
     ),
     _C.INTERNAL: ("Something went wrong inside Turbodesk: {reason}.", "Copy the details into a bug report.", _A.NONE),
 }

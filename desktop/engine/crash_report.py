@@ -25,10 +25,11 @@ def describe_crash(exit_code: int, log: Sequence[str], *, loading: bool) -> Fail
         return failure(FailureCode.VIDEO_MEMORY_EXHAUSTED, when=when, detail=detail)
     if any(sign in text for sign in _HOST_MEMORY_TEXTS):
         return failure(FailureCode.HOST_MEMORY_EXHAUSTED, when=when, detail=detail)
-    return failure(FailureCode.ENGINE_DIED, when=when, reason=_reason(exit_code), detail=detail)
+    return failure(FailureCode.ENGINE_DIED, when=when, reason=exit_reason(exit_code), detail=detail)
 
 
-def _reason(exit_code: int) -> str:
+def exit_reason(exit_code: int) -> str:
+    """How a process ended, as the end of a sentence; exit_code: negative for a signal."""
     if exit_code >= 0:
         return f"it ended with exit code {exit_code}"
     try:

@@ -47,9 +47,9 @@ class SupportAsker:
         self._folder_seconds = folder_seconds
 
     def ask(
-        self, folders: Iterable[str], is_cancelled: Callable[[], bool] = lambda: False
+        self, folders: Iterable[str], is_cancelled: Callable[[], bool] = lambda: False, quantizer: bool = False
     ) -> Iterator[tuple[str, EngineSupport]]:
-        """Each folder with its answer, as they come; ends early when cancelled.
+        """Each folder with its answer, as they come; ends early when cancelled. quantizer: ask about that too.
 
         A folder that makes the child hang or crash gets a sentence, and the next one a new child. Raises TurbodeskError
         (engine_died) when LMDeploy does not start at all.
@@ -68,7 +68,7 @@ class SupportAsker:
                             reason=child.why,
                             detail=child.last_words(),
                         )
-                answer = child.ask(folder, self._folder_seconds, is_cancelled)
+                answer = child.ask(Question(os.fsencode(folder), quantizer), self._folder_seconds, is_cancelled)
                 if answer is None:
                     if is_cancelled():
                         return
@@ -99,10 +99,10 @@ class _Child:
             start_new_session=True,
         )
 
-    def ask(self, folder: str, seconds: float, is_cancelled: Callable[[], bool]) -> EngineSupport | None:
+    def ask(self, question: Question, seconds: float, is_cancelled: Callable[[], bool]) -> EngineSupport | None:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(msgspec.json.encode(Question(os.fsencode(folder))) + b"\n")
+            self._process.stdin.write(msgspec.json.encode(question) + b"\n")
             self._process.stdin.flush()
         except OSError:
             self.why = self._end_in_words()

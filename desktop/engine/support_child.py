@@ -12,15 +12,16 @@ import traceback
 
 import msgspec
 
-from desktop.domain.engine_support import EngineSupport
+from desktop.domain.engine_support import EngineSupport, QuantizerSupport
 from desktop.domain.one_line import one_line
 from desktop.engine.child import end_when_orphaned
 
 
 class Question(msgspec.Struct, frozen=True):
-    """folder: its path as the file system has it, which need not be text."""
+    """folder: its path as the file system has it, which need not be text. quantizer: whether to ask about that too."""
 
     folder: bytes
+    quantizer: bool = False
 
 
 def main() -> None:
@@ -43,14 +44,25 @@ def main() -> None:
     answers.write(msgspec.json.encode(EngineSupport(lmdeploy=version)) + b"\n")
     answers.flush()
     for line in questions:
-        folder = os.fsdecode(msgspec.json.decode(line, type=Question).folder)
+        question = msgspec.json.decode(line, type=Question)
+        folder = os.fsdecode(question.folder)
         try:
-            answer = EngineSupport(lmdeploy=version, verdicts=check_support(folder))
+            answer = EngineSupport(
+                lmdeploy=version,
+                verdicts=check_support(folder),
+                quantizer=_quantizer(folder) if question.quantizer else None,
+            )
         except Exception as problem:
             traceback.print_exc()
             answer = EngineSupport(lmdeploy=version, failure=f"LMDeploy cannot read this model: {_words(problem)}.")
         answers.write(msgspec.json.encode(answer) + b"\n")
         answers.flush()
+
+
+def _quantizer(folder: str) -> QuantizerSupport:
+    from desktop.engine.quantizer_check import check_quantizer  # and LMDeploy's quantizers, which take seconds to load
+
+    return check_quantizer(folder)
 
 
 def _load() -> None:

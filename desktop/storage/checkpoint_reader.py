@@ -62,6 +62,22 @@ def read_config(path: str | Path) -> CheckpointConfig:
     return _read_config(path, _files(path))
 
 
+def read_tensors(path: str | Path) -> dict[str, TensorInfo]:
+    """The tensors that LMDeploy would load. As slow as read_checkpoint(), and raises as it does."""
+    path = Path(os.path.abspath(path))
+    files = _files(path)
+    tensors: dict[str, TensorInfo] = {}
+    for header in _headers(path, files):
+        tensors.update(header)
+    return tensors
+
+
+def safetensors_files(path: str | Path) -> list[Path]:
+    """The files that hold these tensors. Raises as read_checkpoint() does."""
+    path = Path(os.path.abspath(path))
+    return [path / name for name in _weight_files(path, _files(path))]
+
+
 def _read_config(path: Path, files: set[str]) -> CheckpointConfig:
     return parse_config(_config_json(path, files))
 
@@ -87,12 +103,7 @@ def read_memory_shape(path: str | Path) -> MemoryShape:
     path = Path(os.path.abspath(path))
     files = _files(path)
     config = _config_json(path, files)
-    if _pickles(path, files):
-        return read_shape(config)
-    tensors: dict[str, TensorInfo] = {}
-    for header in _headers(path, files):
-        tensors.update(header)
-    return read_shape(config, tensors)
+    return read_shape(config) if _pickles(path, files) else read_shape(config, read_tensors(path))
 
 
 @contextmanager

@@ -14,8 +14,9 @@ def facts_of(code: FailureCode) -> dict[str, object]:
     """Something for every brace of the code's sentences."""
     message, next_step, _ = _WORDS[code]
     names = {name for text in (message, next_step) for _, name, _, _ in string.Formatter().parse(text) if name}
-    # A message that is nothing but its reason gets a whole sentence.
-    return {name: "A sentence." if message == f"{{{name}}}" else f"the {name}" for name in names}
+    # What is nothing but one fact gets a whole sentence.
+    whole = {text for text in (message, next_step) if text.startswith("{") and text.endswith("}")}
+    return {name: "A sentence." if f"{{{name}}}" in whole else f"the {name}" for name in names}
 
 
 @pytest.mark.parametrize("code", FailureCode)

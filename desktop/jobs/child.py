@@ -1,0 +1,166 @@
+"""The main of a job's process: one job in, typed messages out, in the frames of engine/framing.py.
+
+Started as `python -m desktop.jobs.child`. The process ends when its stdin closes, unless it was told to go on alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from io import FileIO
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from desktop.domain.errors import FailureCode, TurbodeskError, failure
+from desktop.engine import framing
+from desktop.engine.child import take_streams, write_whole
+from desktop.jobs.messages import (
+    Detach,
+    Failed,
+    FromJob,
+    Job,
+    JobEvent,
+    JobResult,
+    JobState,
+    JobStep,
+    LayerError,
+    Progress,
+    QuantizeJob,
+    Start,
+    ToJob,
+)
+from desktop.storage.atomic_file import replace_file
+
+_NICE = 5  # the window comes first
+_SECONDS_BETWEEN_STATES = 1.0
+
+_to_job: msgspec.msgpack.Decoder[ToJob] = msgspec.msgpack.Decoder(ToJob)
+
+
+def run_job(job: Job, tell: Teller) -> JobResult:
+    """Whatever a job needs is imported only now."""
+    if isinstance(job, QuantizeJob):
+        from desktop.jobs.quantize import quantize
+
+        return quantize(job, tell.event)
+    from desktop.jobs.quantize import count_calibration
+
+    return count_calibration(job, tell.event)
+
+
+class Teller:
+    """Sends messages to the window, and keeps the newest in the state file."""
+
+    def __init__(self, out: FileIO, state_file: str) -> None:
+        self._out = out
+        self._state_file = Path(state_file) if state_file else None
+        self._progress: Progress | None = None
+        self._written_at = 0.0
+
+    def event(self, message: JobEvent) -> None:
+        """Something happened."""
+        self._send(message)
+        if isinstance(message, LayerError):
+            return
+        changed = self._progress is None or self._progress.step is not message.step
+        self._progress = message
+        if changed or time.monotonic() - self._written_at >= _SECONDS_BETWEEN_STATES:
+            self._write_state(None)
+
+    def end(self, message: JobResult | Failed) -> None:
+        """The last message. The state is written first: who was told may read it."""
+        self._write_state(message)
+        self._send(message)
+
+    def _send(self, message: FromJob) -> None:
+        with contextlib.suppress(BrokenPipeError):  # the window has gone, and the job goes on without
+            write_whole(self._out, framing.encode(message))
+
+    def _write_state(self, ended: JobResult | Failed | None) -> None:
+        if self._state_file is None:
+            return
+        self._written_at = time.monotonic()
+        state = JobState(pid=os.getpid(), written_at=time.time(), progress=self._progress, ended=ended)
+        try:
+            replace_file(self._state_file, msgspec.json.encode(state))
+        except OSError as problem:
+            print(f"turbodesk: the job's state cannot be written: {problem}", file=sys.stderr)
+
+
+def read_state(path: Path) -> JobState | None:
+    """What a job's state file says; None where there is none that can be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=JobState)
+    except (OSError, msgspec.MsgspecError, ValueError):
+        return None
+
+
+def _listen(frames_in: FileIO) -> None:
+    """End the process when the window goes, unless it said that the job shall go on."""
+    detached = False
+    try:
+        while (message := framing.read_message_blocking(frames_in, _to_job)) is not None:
+            if isinstance(message, Detach):
+                detached = True
+                _print_to(message.log_file)
+    except (framing.FrameError, OSError) as problem:
+        print(f"turbodesk: the window sent a bad frame: {problem}", file=sys.stderr)
+    if not detached:
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+
+def _print_to(log_file: str) -> None:
+    sys.stderr.flush()
+    try:
+        file = os.open(log_file or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError:
+        file = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.close(file)
+
+
+def main() -> None:
+    """Read the job, run it, tell how it ended."""
+    # Before torch is imported: threads that spin while they wait made a job on a busy machine ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    frames_in, out = take_streams()
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
+    start = framing.read_message_blocking(frames_in, _to_job)
+    if not isinstance(start, Start):
+        _leave(1)
+    threading.Thread(target=_listen, args=(frames_in,), name="window-watch", daemon=True).start()
+    teller = Teller(out, start.state_file)
+    teller.event(Progress(step=JobStep.STARTING))  # loading torch takes seconds
+    try:
+        teller.end(run_job(start.job, teller))
+    except TurbodeskError as problem:
+        teller.end(Failed(problem.failure))
+    except BaseException as problem:
+        traceback.print_exc()
+        reason = str(problem) or type(problem).__name__
+        detail = traceback.format_exc()
+        teller.end(Failed(failure(FailureCode.JOB_FAILED, when="for a reason unknown", reason=reason, detail=detail)))
+    _leave(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: native threads must not keep the process."""
+    with contextlib.suppress(OSError):
+        sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

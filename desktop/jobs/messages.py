@@ -1,0 +1,127 @@
+"""What a job is, what its process tells while it runs, and how it ends: the messages between window and job."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from desktop.domain.calibration import CalibrationSource, CalibrationStatistics, ShippedText
+from desktop.domain.errors import Failure
+from desktop.domain.quantization import QuantizationPlan
+
+
+class QuantizeJob(msgspec.Struct, frozen=True, kw_only=True, tag="quantize"):
+    """Quantize one checkpoint. source_name, revision: as a hub knows the source, "" where it does not."""
+
+    plan: QuantizationPlan
+    calibration: tuple[CalibrationSource, ...] = (ShippedText(),)
+    source_name: str = ""
+    revision: str = ""
+
+
+class CountCalibrationJob(msgspec.Struct, frozen=True, kw_only=True, tag="count_calibration"):
+    """Count what calibration text gives with a checkpoint's tokenizer, all of it."""
+
+    checkpoint: str
+    calibration: tuple[CalibrationSource, ...]
+    samples: int = 128
+    sequence_length: int = 2048
+    seed: int = 0
+    trust_remote_code: bool = False
+
+
+Job = QuantizeJob | CountCalibrationJob
+
+
+class Start(msgspec.Struct, frozen=True, tag="start"):
+    """The first message to the child. state_file: where it keeps a JobState, for when nobody listens; "": nowhere."""
+
+    job: Job
+    state_file: str = ""
+
+
+class Detach(msgspec.Struct, frozen=True, tag="detach"):
+    """Go on when the window is gone. log_file: where lines are printed from now on; "": nowhere."""
+
+    log_file: str = ""
+
+
+class JobStep(StrEnum):
+    """Where a job is."""
+
+    STARTING = "starting"
+    READING_TEXT = "reading_text"
+    LOADING = "loading"
+    CALIBRATING = "calibrating"
+    SMOOTHING = "smoothing"
+    PACKING = "packing"
+    SAVING = "saving"
+    CHECKING = "checking"
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
+    """How far it is. fraction: of the whole job, 0 until the time left is known; never goes back.
+
+    seconds_left: forecast from what was measured so far; None: nothing was measured yet. layer: of `layers`, counted
+    from 1, where the step goes by layers.
+    """
+
+    step: JobStep
+    fraction: float = 0.0
+    seconds_left: float | None = None
+    layer: int = 0
+    layers: int = 0
+
+
+class LayerError(msgspec.Struct, frozen=True, kw_only=True, tag="layer_error"):
+    """What quantizing did to a linear layer: |y' - y| / |y| of its output y for some of the calibration's inputs.
+
+    of_weights: there was no calibration, and the same was computed of the weights instead.
+    """
+
+    name: str
+    error: float
+    of_weights: bool = False
+
+
+class Quantized(msgspec.Struct, frozen=True, kw_only=True, tag="quantized"):
+    """A new checkpoint is at `path`. weight_bytes: of its weights file. seconds: the whole job.
+
+    peak_host, peak_card: bytes that the process held at most, measured; peak_card 0 on a CPU.
+    """
+
+    path: str
+    seconds: float
+    weight_bytes: int
+    peak_host: int
+    peak_card: int = 0
+    calibration: CalibrationStatistics | None = None
+    layer_errors: tuple[LayerError, ...] = ()
+
+
+class CalibrationCounted(msgspec.Struct, frozen=True, tag="calibration_counted"):
+    """The answer to CountCalibrationJob."""
+
+    statistics: CalibrationStatistics
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The job ended without a result."""
+
+    failure: Failure
+
+
+ToJob = Start | Detach
+JobEvent = Progress | LayerError
+JobResult = Quantized | CalibrationCounted
+FromJob = JobEvent | JobResult | Failed
+
+
+class JobState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job's state file says: the process, when it was written (seconds since 1970), the newest of each kind."""
+
+    pid: int
+    written_at: float
+    progress: Progress | None = None
+    ended: JobResult | Failed | None = None

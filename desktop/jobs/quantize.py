@@ -1,0 +1,189 @@
+"""Quantizes one checkpoint, in a job's process: text, LMDeploy, check, card, and one rename. Imports torch."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from desktop.domain.calibration import CalibrationStatistics
+from desktop.domain.errors import FailureCode, TurbodeskError, error
+from desktop.domain.quantization_preflight import Room
+from desktop.domain.quantization_source import QuantizationSource, quantization_source
+from desktop.hardware.host import read_host
+from desktop.jobs.calibration import CalibrationSet, make_calibration_set
+from desktop.jobs.messages import (
+    CalibrationCounted,
+    CountCalibrationJob,
+    JobEvent,
+    JobStep,
+    LayerError,
+    Quantized,
+    QuantizeJob,
+)
+from desktop.jobs.progress import ProgressMeter
+from desktop.jobs.work_folder import WorkFolder, remove_leftovers
+from desktop.storage.checkpoint_reader import read_config, read_tensors, weight_files
+
+_STATISTICS_FILES = ("inputs_stats.pth", "outputs_stats.pth")  # LMDeploy leaves them in the result
+# Forecasts until they are measured: bytes a second written, seconds of a check, seconds for each byte it unpacks.
+_WRITE_BYTES = 200e6
+_CHECK_SECONDS = 1.0
+_CHECK_SECONDS_A_BYTE = 8e-9
+_STEPS = (
+    JobStep.STARTING,
+    JobStep.READING_TEXT,
+    JobStep.LOADING,
+    JobStep.CALIBRATING,
+    JobStep.SMOOTHING,
+    JobStep.PACKING,
+    JobStep.SAVING,
+    JobStep.CHECKING,
+)
+
+Tell = Callable[[JobEvent], None]
+
+
+def read_source(path: str) -> QuantizationSource:
+    """A checkpoint as a quantization sees it. Takes milliseconds; raises as read_checkpoint() does."""
+    return quantization_source(read_config(path), read_tensors(path))
+
+
+def quantize(job: QuantizeJob, tell: Tell) -> Quantized:
+    """Raises TurbodeskError; then nothing of the result is left."""
+    meter = ProgressMeter(_STEPS, tell)
+    job.plan.check()
+    target = Path(job.plan.target)
+    source = read_source(job.plan.source)
+    remove_leftovers(target.parent)
+    folder = WorkFolder(target)
+    try:
+        return _Quantization(job, source, folder, meter, tell).run()
+    finally:
+        folder.discard()
+
+
+def count_calibration(job: CountCalibrationJob, tell: Tell) -> CalibrationCounted:
+    """Raises TurbodeskError."""
+    tokenizer = _tokenizer(job.checkpoint, job.trust_remote_code)
+    found = make_calibration_set(
+        job.calibration, tokenizer, job.samples, job.sequence_length, seed=job.seed, count_all=True
+    )
+    return CalibrationCounted(found.statistics)
+
+
+class _Quantization:
+    def __init__(
+        self, job: QuantizeJob, source: QuantizationSource, folder: WorkFolder, meter: ProgressMeter, tell: Tell
+    ) -> None:
+        self._job = job
+        self._plan = job.plan
+        self._source = source
+        self._folder = folder
+        self._meter = meter
+        self._tell = tell
+        self._errors: list[LayerError] = []
+        disk = shutil.disk_usage(folder.path).free
+        card = torch.cuda.mem_get_info()[0] if self._plan.device == "cuda" and torch.cuda.is_available() else None
+        self._room = Room(disk=disk, host=read_host().available, card=card)
+
+    def run(self) -> Quantized:
+        from desktop.jobs.job_failures import quantization_failure
+        from desktop.jobs.lite_driver import LiteDriver
+
+        result = self._source.result_bytes(self._plan.method, self._plan.kept)
+        if result > self._room.disk:
+            raise error(
+                FailureCode.JOB_NO_ROOM,
+                reason=f"it needs {result / 2**30:.1f} GB, and {self._room.disk / 2**30:.1f} GB are free",
+            )
+        driver: LiteDriver | None = None
+        try:
+            text = self._read_text()
+            samples = text.samples if text else []
+            self._forecast(result)
+            self._meter.begin(JobStep.LOADING)
+            driver = LiteDriver(self._plan, samples, self._meter, self._take_error)
+            driver.run(self._folder.result)
+            return self._finish(text)
+        except Exception as problem:
+            found = quantization_failure(
+                problem, self._plan, self._source, self._room, self._meter.step, driver.layer if driver else ""
+            )
+            raise TurbodeskError(found) from problem
+
+    def _read_text(self) -> CalibrationSet | None:
+        if not self._plan.facts.calibrates:
+            return None
+        self._meter.begin(JobStep.READING_TEXT)
+        tokenizer = _tokenizer(self._plan.source, self._plan.trust_remote_code)
+        return make_calibration_set(
+            self._job.calibration, tokenizer, self._plan.samples, self._plan.sequence_length, seed=self._plan.seed
+        )
+
+    def _forecast(self, result: int) -> None:
+        self._meter.expect(JobStep.SAVING, result / _WRITE_BYTES)
+        self._meter.expect(JobStep.CHECKING, _CHECK_SECONDS + self._source.model_bytes * _CHECK_SECONDS_A_BYTE)
+
+    def _take_error(self, found: LayerError) -> None:
+        self._errors.append(found)
+        self._tell(found)
+
+    def _finish(self, text: CalibrationSet | None) -> Quantized:
+        from desktop.jobs.quantization_card import (
+            QuantizationRecord,
+            library_versions,
+            source_digest,
+            write_calibration,
+            write_card,
+        )
+        from desktop.jobs.result_check import check_result
+
+        folder, source = self._folder.result, Path(self._plan.source)
+        for name in _STATISTICS_FILES:
+            (folder / name).unlink(missing_ok=True)
+        gc.collect()  # the model's reference cycles
+        self._meter.begin(JobStep.CHECKING)
+        tokens = text.samples[0][0].tolist() if text else range(1, 9)
+        check_result(folder, tokens, self._plan.trust_remote_code)
+        statistics: CalibrationStatistics | None = text.statistics if text else None
+        calibration_file = write_calibration(folder, text.samples, text.statistics.sha256) if text else ""
+        weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
+        record = QuantizationRecord(
+            job=self._job,
+            source_digest=source_digest(source, weight_files(source)),
+            versions=library_versions(),
+            seconds=round(self._meter.seconds, 1),
+            source_bytes=self._source.model_bytes,
+            weight_bytes=weight_bytes,
+            calibration=statistics,
+            calibration_file=calibration_file,
+            layer_errors=tuple(self._errors),
+        )
+        write_card(folder, record)
+        self._folder.publish()
+        return Quantized(
+            path=self._plan.target,
+            seconds=self._meter.seconds,
+            weight_bytes=weight_bytes,
+            peak_host=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            peak_card=torch.cuda.max_memory_allocated() if self._room.card is not None else 0,
+            calibration=statistics,
+            layer_errors=tuple(self._errors),
+        )
+
+
+def _tokenizer(path: str, trust_remote_code: bool) -> Any:
+    from transformers import AutoTokenizer
+
+    from desktop.engine.lmdeploy_failures import first_line
+
+    try:
+        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
+    except Exception as problem:
+        raise error(FailureCode.TOKENIZER_BROKEN, reason=first_line(problem)) from problem
