@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from io import FileIO
 from pathlib import Path
@@ -21,6 +20,7 @@ import msgspec
 from desktop.domain.errors import FailureCode, TurbodeskError, failure
 from desktop.engine import framing
 from desktop.engine.child import take_streams, write_whole
+from desktop.jobs.job_state import JobStateFile
 from desktop.jobs.messages import (
     Detach,
     Failed,
@@ -28,18 +28,14 @@ from desktop.jobs.messages import (
     Job,
     JobEvent,
     JobResult,
-    JobState,
     JobStep,
-    LayerError,
     Progress,
     QuantizeJob,
     Start,
     ToJob,
 )
-from desktop.storage.atomic_file import replace_file
 
 _NICE = 5  # the window comes first
-_SECONDS_BETWEEN_STATES = 1.0
 
 _to_job: msgspec.msgpack.Decoder[ToJob] = msgspec.msgpack.Decoder(ToJob)
 
@@ -58,48 +54,24 @@ def run_job(job: Job, tell: Teller) -> JobResult:
 class Teller:
     """Sends messages to the window, and keeps the newest in the state file."""
 
-    def __init__(self, out: FileIO, state_file: str) -> None:
+    def __init__(self, out: FileIO, state: JobStateFile) -> None:
         self._out = out
-        self._state_file = Path(state_file) if state_file else None
-        self._progress: Progress | None = None
-        self._written_at = 0.0
+        self._state = state
 
     def event(self, message: JobEvent) -> None:
         """Something happened."""
         self._send(message)
-        if isinstance(message, LayerError):
-            return
-        changed = self._progress is None or self._progress.step is not message.step
-        self._progress = message
-        if changed or time.monotonic() - self._written_at >= _SECONDS_BETWEEN_STATES:
-            self._write_state(None)
+        if isinstance(message, Progress):
+            self._state.progress(message)
 
     def end(self, message: JobResult | Failed) -> None:
         """The last message. The state is written first: who was told may read it."""
-        self._write_state(message)
+        self._state.ended(message)
         self._send(message)
 
     def _send(self, message: FromJob) -> None:
         with contextlib.suppress(BrokenPipeError):  # the window has gone, and the job goes on without
             write_whole(self._out, framing.encode(message))
-
-    def _write_state(self, ended: JobResult | Failed | None) -> None:
-        if self._state_file is None:
-            return
-        self._written_at = time.monotonic()
-        state = JobState(pid=os.getpid(), written_at=time.time(), progress=self._progress, ended=ended)
-        try:
-            replace_file(self._state_file, msgspec.json.encode(state))
-        except OSError as problem:
-            print(f"turbodesk: the job's state cannot be written: {problem}", file=sys.stderr)
-
-
-def read_state(path: Path) -> JobState | None:
-    """What a job's state file says; None where there is none that can be read."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=JobState)
-    except (OSError, msgspec.MsgspecError, ValueError):
-        return None
 
 
 def _listen(frames_in: FileIO) -> None:
@@ -141,7 +113,7 @@ def main() -> None:
     if not isinstance(start, Start):
         _leave(1)
     threading.Thread(target=_listen, args=(frames_in,), name="window-watch", daemon=True).start()
-    teller = Teller(out, start.state_file)
+    teller = Teller(out, JobStateFile(Path(start.state_file) if start.state_file else None))
     teller.event(Progress(step=JobStep.STARTING))  # loading torch takes seconds
     try:
         teller.end(run_job(start.job, teller))

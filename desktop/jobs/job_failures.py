@@ -36,8 +36,10 @@ def quantization_failure(
     if isinstance(problem, TurbodeskError):
         return problem.failure
     detail = "".join(traceback.format_exception(problem))
-    if _disk_is_full(problem):
-        return failure(FailureCode.JOB_NO_ROOM, reason=f"the disk of {Path(plan.target).parent} is full", detail=detail)
+    if reason := _no_room(problem):
+        return failure(
+            FailureCode.JOB_NO_ROOM, reason=f"the disk of {Path(plan.target).parent} {reason}", detail=detail
+        )
     if is_out_of_memory(problem):
         memory = "memory" if plan.device == "cpu" or not isinstance(problem, torch.OutOfMemoryError) else "video memory"
         return failure(
@@ -77,12 +79,20 @@ def _not_finite(plan: QuantizationPlan, layer: str, detail: str) -> Failure:
     )
 
 
-def _disk_is_full(problem: BaseException) -> bool:
+# The safetensors library writes by itself, and tells only in words.
+_NO_ROOM = {
+    errno.ENOSPC: ("No space left on device", "is full"),
+    errno.EDQUOT: ("Disk quota exceeded", "holds no more for this user"),
+    errno.EFBIG: ("File too large", "takes no file so large"),
+}
+
+
+def _no_room(problem: BaseException) -> str:
+    """What is the matter with the disk; "" where it is something else."""
     found: BaseException | None = problem
     while found is not None:
-        full = isinstance(found, OSError) and found.errno in (errno.ENOSPC, errno.EDQUOT)
-        # The safetensors library writes by itself, and tells only in words.
-        if full or "No space left on device" in str(found) or "Disk quota exceeded" in str(found):
-            return True
+        for number, (words, reason) in _NO_ROOM.items():
+            if (isinstance(found, OSError) and found.errno == number) or words in str(found):
+                return reason
         found = found.__cause__ or found.__context__
-    return False
+    return ""

@@ -46,8 +46,8 @@ _from_job: msgspec.msgpack.Decoder[FromJob] = msgspec.msgpack.Decoder(FromJob)
 class JobProcess:
     """Runs one job, once. on_event: called in the loop's thread with each event; on_log: with each printed line.
 
-    state_file: where the process keeps a JobState (child.py's read_state() reads it), so that a job that goes on alone
-    can be found again. environment: variables added to the process's.
+    state_file: where the process keeps a JobState (job_state.py reads it), so that a job that goes on alone can be
+    found again. environment: variables added to the process's.
     """
 
     def __init__(

@@ -23,8 +23,8 @@ from desktop.storage.paths import resources_dir
 
 LINE_LIMIT = 8 << 20  # bytes
 READ_LIMIT = 64 << 20  # bytes of one source; 128 samples of 2,048 tokens need about 1 MB
-# Consecutive paragraphs are put together up to this length, so that a piece is worth reading.
-PIECE_CHARACTERS = 600
+# Consecutive paragraphs are put together up to this length in UTF-8, so that a piece is worth reading.
+PIECE_BYTES = 600
 HELD_OUT_SHARE = 10  # one piece in so many
 _REPEATED_CHARACTERS = 40  # of a paragraph; shorter ones, such as "Yes.", may come again
 _SHIPPED = {"english": "english.txt", "chinese": "chinese.txt", "code": "code.txt"}
@@ -117,8 +117,8 @@ def _paragraphs(path: Path, known: _Known) -> Iterator[str]:
         if not text.strip() or (len(text) >= _REPEATED_CHARACTERS and not known.is_new(_digest(text))):
             return
         piece.append(text)
-        length += len(text)
-        if length >= PIECE_CHARACTERS:
+        length += len(text.encode())
+        if length >= PIECE_BYTES:
             yield "\n\n".join(piece)
             piece.clear()
             length = 0
@@ -128,7 +128,7 @@ def _paragraphs(path: Path, known: _Known) -> Iterator[str]:
             empty = False
             paragraph.append(line.rstrip())
             # Text without empty lines, as of a log, is cut at the ends of its lines.
-            if sum(map(len, paragraph)) >= PIECE_CHARACTERS:
+            if sum(map(len, paragraph)) >= PIECE_BYTES:
                 yield from finished()
         else:
             yield from finished()
@@ -186,13 +186,14 @@ def _lines(path: Path, known: _Known) -> Iterator[tuple[int, str]]:
     """The lines with their numbers, never more than LINE_LIMIT bytes of them in memory."""
     read = 0
     with _readable(path), path.open("rb") as file:
+        if b"\0" in file.read(1 << 16):
+            raise _unusable(path.name, "it is not text but binary data")
+        file.seek(0)
         number = 0
         while line := file.readline(LINE_LIMIT + 1):
             number += 1
             if len(line) > LINE_LIMIT:
                 raise _unusable(path.name, f"line {number} is longer than {LINE_LIMIT >> 20} MB")
-            if b"\0" in line:
-                raise _unusable(path.name, "it is not text but binary data")
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as problem:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import resource
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,7 @@ import torch
 
 from desktop.domain.calibration import CalibrationStatistics
 from desktop.domain.errors import FailureCode, TurbodeskError, error
-from desktop.domain.quantization_preflight import Room
-from desktop.domain.quantization_source import QuantizationSource, quantization_source
-from desktop.hardware.host import read_host
+from desktop.domain.quantization_source import QuantizationSource
 from desktop.jobs.calibration import CalibrationSet, make_calibration_set
 from desktop.jobs.messages import (
     CalibrationCounted,
@@ -27,8 +24,9 @@ from desktop.jobs.messages import (
     QuantizeJob,
 )
 from desktop.jobs.progress import ProgressMeter
+from desktop.jobs.source import free_room, read_source
 from desktop.jobs.work_folder import WorkFolder, remove_leftovers
-from desktop.storage.checkpoint_reader import read_config, read_tensors, weight_files
+from desktop.storage.checkpoint_reader import weight_files
 
 _STATISTICS_FILES = ("inputs_stats.pth", "outputs_stats.pth")  # LMDeploy leaves them in the result
 # Forecasts until they are measured: bytes a second written, seconds of a check, seconds for each byte it unpacks.
@@ -47,11 +45,6 @@ _STEPS = (
 )
 
 Tell = Callable[[JobEvent], None]
-
-
-def read_source(path: str) -> QuantizationSource:
-    """A checkpoint as a quantization sees it. Takes milliseconds; raises as read_checkpoint() does."""
-    return quantization_source(read_config(path), read_tensors(path))
 
 
 def quantize(job: QuantizeJob, tell: Tell) -> Quantized:
@@ -88,9 +81,8 @@ class _Quantization:
         self._meter = meter
         self._tell = tell
         self._errors: list[LayerError] = []
-        disk = shutil.disk_usage(folder.path).free
         card = torch.cuda.mem_get_info()[0] if self._plan.device == "cuda" and torch.cuda.is_available() else None
-        self._room = Room(disk=disk, host=read_host().available, card=card)
+        self._room = free_room(folder.path, card)
 
     def run(self) -> Quantized:
         from desktop.jobs.job_failures import quantization_failure

@@ -1,0 +1,1 @@
+"""Tests of jobs: real child processes, real LMDeploy on the demo checkpoint."""
