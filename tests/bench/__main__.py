@@ -59,6 +59,10 @@ FIGURES = (
     Figure("scan of 1,000 models that are known, warm page cache", "bench_scan", "warm_seconds", "<=", 1.0, "s"),
     Figure("the same with nothing known, cold page cache", "bench_scan", "cold_seconds", "<=", 5.0, "s"),
     Figure("longest GUI-thread stall meanwhile", "bench_scan", "cold_stall_max_ms", "<=", 50.0, "ms"),
+    Figure("AWQ as a job ÷ LMDeploy's alone, demo model", "bench_quantize", "demo_ratio", "<=", 1.05),
+    Figure("the same, 100 million weights", "bench_quantize", "large_ratio", "<=", 1.05),
+    Figure("error of its time left at 25 %, demo model", "bench_quantize", "demo_left_error", "<=", 0.25),
+    Figure("the same, 100 million weights", "bench_quantize", "large_left_error", "<=", 0.25),
 )
 
 

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from tests.chaos.kills import kill_engine, kill_window
+from tests.jobs.kill_jobs import kill_quantization
 from tests.storage.chaos_kill_download import kill_download
 from tests.storage.chaos_kill_writer import kill_writer
 
@@ -32,6 +33,7 @@ PROOFS = {
     "kill the window": kill_window,
     "kill the writer": kill_store_writer,
     "kill a download": kill_model_download,
+    "kill a quantization": kill_quantization,
 }
 
 
