@@ -33,6 +33,7 @@ from desktop.jobs.messages import (
     QuantizeJob,
     Start,
     ToJob,
+    TryJob,
 )
 
 _NICE = 5  # the window comes first
@@ -46,6 +47,10 @@ def run_job(job: Job, tell: Teller) -> JobResult:
         from desktop.jobs.quantize import quantize
 
         return quantize(job, tell.event)
+    if isinstance(job, TryJob):
+        from desktop.jobs.trial import try_one_layer
+
+        return try_one_layer(job, tell.event)
     from desktop.jobs.quantize import count_calibration
 
     return count_calibration(job, tell.event)

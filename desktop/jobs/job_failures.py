@@ -51,10 +51,17 @@ def quantization_failure(
         )
     if not Path(plan.source, "config.json").exists():
         return failure(FailureCode.CHECKPOINT_NOT_FOUND, path=plan.source, detail=detail)
-    if isinstance(problem, AssertionError):  # how LMDeploy says that a number is not finite
+    asserted = _asserted(problem)
+    if "isnan" in asserted:  # how LMDeploy says that a number is not finite
         return _not_finite(plan, layer, detail)
-    reason = first_line(problem) + (f" (in {layer})" if layer else "")
+    reason = (asserted or first_line(problem)) + (f" (in {layer})" if layer else "")
     return failure(FailureCode.JOB_FAILED, when=_WHEN[step], reason=reason, detail=detail)
+
+
+def _asserted(problem: Exception) -> str:
+    """The line of an assertion that failed, which most of them do without a word; "" for any other problem."""
+    frames = traceback.extract_tb(problem.__traceback__)
+    return (frames[-1].line or "") if isinstance(problem, AssertionError) and not str(problem) and frames else ""
 
 
 def _not_finite(plan: QuantizationPlan, layer: str, detail: str) -> Failure:

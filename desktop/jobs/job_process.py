@@ -30,6 +30,7 @@ from desktop.jobs.messages import (
     QuantizeJob,
     Start,
     ToJob,
+    TryJob,
 )
 from desktop.jobs.work_folder import remove_leftovers
 
@@ -150,7 +151,7 @@ class JobProcess:
             await asyncio.to_thread(process.wait, KILL_SECONDS)
         with contextlib.suppress(OSError):
             process.stdin.close()
-        if isinstance(self._job, QuantizeJob):
+        if isinstance(self._job, QuantizeJob | TryJob):
             await asyncio.to_thread(remove_leftovers, Path(self._job.plan.target).parent)
 
     def _send(self, message: ToJob) -> None:
@@ -202,6 +203,6 @@ async def _reader(pipe: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.ReadTr
 
 def _cards(job: Job) -> dict[str, str]:
     """The card that the job may see. With CUDA in reach LMDeploy's quantizers refuse the CPU."""
-    if isinstance(job, QuantizeJob) and job.plan.device == "cuda":
+    if isinstance(job, QuantizeJob | TryJob) and job.plan.device == "cuda":
         return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(job.plan.card)}
     return {"CUDA_VISIBLE_DEVICES": ""}

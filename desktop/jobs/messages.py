@@ -31,7 +31,14 @@ class CountCalibrationJob(msgspec.Struct, frozen=True, kw_only=True, tag="count_
     trust_remote_code: bool = False
 
 
-Job = QuantizeJob | CountCalibrationJob
+class TryJob(msgspec.Struct, frozen=True, kw_only=True, tag="try"):
+    """Quantize the first layer of a plan's source and throw it away, to know what the whole would take."""
+
+    plan: QuantizationPlan
+    calibration: tuple[CalibrationSource, ...] = (ShippedText(),)
+
+
+Job = QuantizeJob | TryJob | CountCalibrationJob
 
 
 class Start(msgspec.Struct, frozen=True, tag="start"):
@@ -100,6 +107,20 @@ class Quantized(msgspec.Struct, frozen=True, kw_only=True, tag="quantized"):
     layer_errors: tuple[LayerError, ...] = ()
 
 
+class Tried(msgspec.Struct, frozen=True, kw_only=True, tag="tried"):
+    """The answer to TryJob. seconds: of the whole job, forecast; layer_seconds: of the one layer, measured.
+
+    peak_host, peak_card: bytes that the process held at most with one layer, measured. On a card the job itself takes
+    as much, since it has one layer there at a time; in the machine it holds the whole model in addition.
+    """
+
+    seconds: float
+    layer_seconds: float
+    peak_host: int
+    peak_card: int = 0
+    calibration: CalibrationStatistics | None = None
+
+
 class CalibrationCounted(msgspec.Struct, frozen=True, tag="calibration_counted"):
     """The answer to CountCalibrationJob."""
 
@@ -114,7 +135,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 ToJob = Start | Detach
 JobEvent = Progress | LayerError
-JobResult = Quantized | CalibrationCounted
+JobResult = Quantized | Tried | CalibrationCounted
 FromJob = JobEvent | JobResult | Failed
 
 

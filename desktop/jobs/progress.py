@@ -15,7 +15,7 @@ class ProgressMeter:
     """Steps are begun one after the other; a step's work is in units of its own.
 
     Times of steps that have not begun come from expect(). As long as nobody knows how long one will take, no time left
-    is told.
+    is told. spent: seconds of each step that is over.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class ProgressMeter:
         self._layer = self._layers = 0
         self._fraction = 0.0
         self.step = steps[0]
+        self.spent: dict[JobStep, float] = {}
         self._send()
 
     @property
@@ -53,11 +54,16 @@ class ProgressMeter:
 
     def begin(self, step: JobStep, work: float = 0.0, layers: int = 0) -> None:
         """The next step; work: units of it in all, where it will tell of them."""
+        self.finish()
         self.step = step
         self._step_started = self._clock()
         self._work, self._done, self._forecast = work, 0.0, None
         self._layer, self._layers = (1 if layers else 0), layers
         self._send()
+
+    def finish(self) -> None:
+        """The step is over. Called by begin(); by others after the last step."""
+        self.spent[self.step] = self.spent.get(self.step, 0.0) + self.step_seconds
 
     def advance(self, work: float = 1.0) -> None:
         """One more layer is done, which was so much of this step's work."""

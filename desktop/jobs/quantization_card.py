@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import torch
 
-from desktop.domain.calibration import CalibrationStatistics
+from desktop.domain.calibration import CalibrationStatistics, Conversations
 from desktop.domain.quantization import command_line
 from desktop.jobs.messages import LayerError, QuantizeJob
 from desktop.storage.model_card import read_summary
@@ -28,13 +28,14 @@ class QuantizationRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The recipe and the figures of one quantization, as they stand in RECORD_FILE.
 
     source_digest: SHA-256 of the source's config.json and of the names and sizes of its weights files. versions: of
-    the libraries. seconds: until the result was checked.
+    the libraries. seconds: until the result was checked. checked: what of it, in words.
     """
 
     job: QuantizeJob
     source_digest: str
     versions: dict[str, str]
     seconds: float
+    checked: str
     source_bytes: int
     weight_bytes: int
     calibration: CalibrationStatistics | None
@@ -58,8 +59,9 @@ def write_card(folder: Path, record: QuantizationRecord) -> None:
     for name in names:
         if name.lower().startswith(_LICENSE_NAMES) and (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
-    # The texts of conversations are left out: they may be private, and the tokens stand in a file of their own.
-    job = msgspec.structs.replace(record.job, calibration=())
+    # Conversations are left out: their tokens stand in a file of their own, which can be taken away.
+    sources = tuple(one for one in record.job.calibration if not isinstance(one, Conversations))
+    job = msgspec.structs.replace(record.job, calibration=sources)
     (folder / RECORD_FILE).write_bytes(
         msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(record, job=job)), indent=1) + b"\n"
     )
@@ -107,6 +109,7 @@ def _card(record: QuantizationRecord, source: Path, names: list[str]) -> str:
         f"| made in | {record.seconds:.0f} s on {'the CPU' if plan.device == 'cpu' else 'a card'} |",
         f"| made with | {', '.join(f'{name} {version}' for name, version in record.versions.items())} |",
     ]
+    lines.append(f"| checked | {record.checked} |")
     if plan.kept:
         lines.append(f"| left in 16 bits | {', '.join(plan.kept)} |")
     if record.calibration is not None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gc
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from desktop.domain.calibration import CalibrationStatistics
+from desktop.domain.calibration import CalibrationSource, CalibrationStatistics
 from desktop.domain.errors import FailureCode, TurbodeskError, error
+from desktop.domain.quantization import QuantizationPlan
 from desktop.domain.quantization_source import QuantizationSource
 from desktop.jobs.calibration import CalibrationSet, make_calibration_set
 from desktop.jobs.messages import (
@@ -33,7 +34,7 @@ _STATISTICS_FILES = ("inputs_stats.pth", "outputs_stats.pth")  # LMDeploy leaves
 _WRITE_BYTES = 200e6
 _CHECK_SECONDS = 1.0
 _CHECK_SECONDS_A_BYTE = 8e-9
-_STEPS = (
+STEPS = (
     JobStep.STARTING,
     JobStep.READING_TEXT,
     JobStep.LOADING,
@@ -49,7 +50,7 @@ Tell = Callable[[JobEvent], None]
 
 def quantize(job: QuantizeJob, tell: Tell) -> Quantized:
     """Raises TurbodeskError; then nothing of the result is left."""
-    meter = ProgressMeter(_STEPS, tell)
+    meter = ProgressMeter(STEPS, tell)
     job.plan.check()
     target = Path(job.plan.target)
     source = read_source(job.plan.source)
@@ -81,8 +82,7 @@ class _Quantization:
         self._meter = meter
         self._tell = tell
         self._errors: list[LayerError] = []
-        card = torch.cuda.mem_get_info()[0] if self._plan.device == "cuda" and torch.cuda.is_available() else None
-        self._room = free_room(folder.path, card)
+        self._room = free_room(folder.path, free_on_card(self._plan))
 
     def run(self) -> Quantized:
         from desktop.jobs.job_failures import quantization_failure
@@ -96,9 +96,10 @@ class _Quantization:
             )
         driver: LiteDriver | None = None
         try:
-            text = self._read_text()
+            text = read_text(self._plan, self._job.calibration, self._meter)
             samples = text.samples if text else []
-            self._forecast(result)
+            self._meter.expect(JobStep.SAVING, saving_seconds(result))
+            self._meter.expect(JobStep.CHECKING, checking_seconds(self._source))
             self._meter.begin(JobStep.LOADING)
             driver = LiteDriver(self._plan, samples, self._meter, self._take_error)
             driver.run(self._folder.result)
@@ -108,19 +109,6 @@ class _Quantization:
                 problem, self._plan, self._source, self._room, self._meter.step, driver.layer if driver else ""
             )
             raise TurbodeskError(found) from problem
-
-    def _read_text(self) -> CalibrationSet | None:
-        if not self._plan.facts.calibrates:
-            return None
-        self._meter.begin(JobStep.READING_TEXT)
-        tokenizer = _tokenizer(self._plan.source, self._plan.trust_remote_code)
-        return make_calibration_set(
-            self._job.calibration, tokenizer, self._plan.samples, self._plan.sequence_length, seed=self._plan.seed
-        )
-
-    def _forecast(self, result: int) -> None:
-        self._meter.expect(JobStep.SAVING, result / _WRITE_BYTES)
-        self._meter.expect(JobStep.CHECKING, _CHECK_SECONDS + self._source.model_bytes * _CHECK_SECONDS_A_BYTE)
 
     def _take_error(self, found: LayerError) -> None:
         self._errors.append(found)
@@ -142,7 +130,7 @@ class _Quantization:
         gc.collect()  # the model's reference cycles
         self._meter.begin(JobStep.CHECKING)
         tokens = text.samples[0][0].tolist() if text else range(1, 9)
-        check_result(folder, tokens, self._plan.trust_remote_code)
+        checked = check_result(folder, tokens, self._plan.trust_remote_code)
         statistics: CalibrationStatistics | None = text.statistics if text else None
         calibration_file = write_calibration(folder, text.samples, text.statistics.sha256) if text else ""
         weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
@@ -151,6 +139,7 @@ class _Quantization:
             source_digest=source_digest(source, weight_files(source)),
             versions=library_versions(),
             seconds=round(self._meter.seconds, 1),
+            checked=checked,
             source_bytes=self._source.model_bytes,
             weight_bytes=weight_bytes,
             calibration=statistics,
@@ -168,6 +157,37 @@ class _Quantization:
             calibration=statistics,
             layer_errors=tuple(self._errors),
         )
+
+
+def read_text(
+    plan: QuantizationPlan, sources: Sequence[CalibrationSource], meter: ProgressMeter
+) -> CalibrationSet | None:
+    """The calibration sequences of a plan; None where its method reads none. Raises TurbodeskError."""
+    if not plan.facts.calibrates:
+        return None
+    meter.begin(JobStep.READING_TEXT)
+    tokenizer = _tokenizer(plan.source, plan.trust_remote_code)
+    return make_calibration_set(sources, tokenizer, plan.samples, plan.sequence_length, seed=plan.seed)
+
+
+def saving_seconds(result: int) -> float:
+    """Forecast, for a result of so many bytes."""
+    return result / _WRITE_BYTES
+
+
+def checking_seconds(source: QuantizationSource) -> float:
+    """Forecast, for the result of a checkpoint."""
+    return _CHECK_SECONDS + source.model_bytes * _CHECK_SECONDS_A_BYTE
+
+
+def free_on_card(plan: QuantizationPlan) -> int | None:
+    """Bytes; None on a CPU. Raises TurbodeskError where there is no card for the plan."""
+    if plan.device == "cpu":
+        return None
+    if not torch.cuda.is_available():
+        reason = "PyTorch finds no card it can use; choose the CPU"
+        raise error(FailureCode.QUANTIZATION_REFUSED, model="The model", reason=reason)
+    return int(torch.cuda.mem_get_info()[0])
 
 
 def _tokenizer(path: str, trust_remote_code: bool) -> Any:

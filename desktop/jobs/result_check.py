@@ -11,13 +11,18 @@ import torch
 from safetensors import safe_open
 
 from desktop.domain.errors import FailureCode, TurbodeskError, error
+from desktop.engine.cpu_loading import is_out_of_memory, load_model
 from desktop.storage.checkpoint_reader import read_checkpoint, weight_files
 
 _TOKENS = 8
 
 
-def check_result(folder: Path, tokens: Sequence[int], trust_remote_code: bool) -> None:
-    """Raises TurbodeskError (result_broken, weights_not_finite). tokens: some of the model's own, for the pass."""
+def check_result(folder: Path, tokens: Sequence[int], trust_remote_code: bool) -> str:
+    """What was checked, in words. tokens: some of the model's own, for the pass.
+
+    The pass is left out where memory does not suffice for the unpacked model: the work of hours is worth more.
+    Raises TurbodeskError (result_broken, weights_not_finite).
+    """
     try:
         checkpoint = read_checkpoint(folder)
     except TurbodeskError as problem:
@@ -30,12 +35,18 @@ def check_result(folder: Path, tokens: Sequence[int], trust_remote_code: bool) -
         model = _load(folder, checkpoint.quantization.method, trust_remote_code)
         with torch.inference_mode():
             logits = model(torch.tensor([list(tokens)[:_TOKENS] or [0]])).logits
-    except TurbodeskError as problem:
-        raise error(FailureCode.RESULT_BROKEN, reason=problem.failure.message.rstrip(".")) from problem
+    except Exception as problem:
+        short = isinstance(problem, TurbodeskError) and problem.failure.code is FailureCode.HOST_MEMORY_EXHAUSTED
+        if short or is_out_of_memory(problem):
+            return "files and numbers; there was no memory for a pass through the model"
+        if isinstance(problem, TurbodeskError):
+            raise error(FailureCode.RESULT_BROKEN, reason=problem.failure.message.rstrip(".")) from problem
+        raise
     if not torch.isfinite(logits).all():
         raise error(FailureCode.RESULT_BROKEN, reason="it computes numbers that are not finite")
     del model, logits
     gc.collect()
+    return "files, numbers, and a pass through the model"
 
 
 def first_not_finite(folder: Path) -> str:
@@ -60,8 +71,6 @@ def _load(folder: Path, method: str, trust_remote_code: bool) -> Any:
     """The model on the CPU, its weights unpacked again."""
     if method != "smooth_quant":
         from lmdeploy.messages import TurbomindEngineConfig
-
-        from desktop.engine.cpu_loading import load_model
 
         return load_model(str(folder), TurbomindEngineConfig(), "cpu", lambda fraction: None, trust_remote_code)
     from transformers import AutoConfig, AutoModelForCausalLM

@@ -158,3 +158,10 @@ async def test_a_disk_that_is_full_before_and_meanwhile(small_disk: Path, guide:
     found = await failure_of(demo_job(small_disk / "out", guide, M.ROUND))
     assert found.code is FailureCode.JOB_NO_ROOM
     assert "are free" in found.message
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a card")
+async def test_a_card_that_is_not_there(tmp_path: Path, guide: Path) -> None:
+    found = await failure_of(demo_job(tmp_path / "out", guide, device="cuda"))
+    assert found.code is FailureCode.QUANTIZATION_REFUSED
+    assert "no card" in found.message

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -158,3 +159,13 @@ asyncio.run(main())
     await window.communicate()
     await until(lambda: not psutil.pid_exists(pid))
     assert found_models(tmp_path) == ([str(tmp_path / "out")] if detached else [])
+
+
+def test_what_the_window_imports_is_light() -> None:
+    program = """
+import sys
+import desktop.jobs.job_process, desktop.jobs.job_state, desktop.jobs.pieces, desktop.jobs.source
+print(sorted({"torch", "transformers", "lmdeploy", "numpy", "safetensors", "PySide6"} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -19,7 +19,7 @@ from desktop.domain.generation import ChatMessage, GenerationRequest, SamplingPa
 from desktop.domain.quantization import QuantizationMethod, python_script
 from desktop.domain.shelf import SourceKind
 from desktop.engine.lmdeploy_engine import LMDeployEngine
-from desktop.jobs.messages import JobStep, LayerError, Progress, Quantized, QuantizeJob
+from desktop.jobs.messages import JobStep, LayerError, Progress, Quantized, QuantizeJob, Tried, TryJob
 from desktop.jobs.quantization_card import RECORD_FILE, QuantizationRecord
 from desktop.jobs.source import read_source
 from desktop.storage.checkpoint_reader import read_checkpoint
@@ -32,6 +32,7 @@ from tests.jobs.running import Run, demo_job, guide_text, run
 M = QuantizationMethod
 METHODS = (M.AWQ, M.AWQ_SEARCH, M.ROUND, M.INT8, M.FP8)
 LINEARS = 35
+pytestmark = pytest.mark.timeout(400)  # ten quantizations are made for the first test
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,6 @@ def by_hand(results: dict[M, tuple[QuantizeJob, Run]], tmp_path_factory: pytest.
     return folder
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("method", METHODS)
 def test_the_weights_are_those_of_lmdeploy_alone_bit_for_bit(
     method: M, results: dict[M, tuple[QuantizeJob, Run]], by_hand: Path
@@ -197,3 +197,16 @@ async def test_calibration_is_counted_with_the_models_tokens(guide: Path) -> Non
     assert found.counted_all
     assert found.samples == found.tokens // 2048
     assert f"enough for {found.samples} of 4096 samples" in found.warnings[0]
+
+
+async def test_one_layer_is_tried_and_thrown_away(tmp_path: Path, guide: Path) -> None:
+    job = demo_job(tmp_path / "out", guide, samples=8, sequence_length=128)
+    done = await run(TryJob(plan=job.plan, calibration=job.calibration))
+    assert isinstance(done.result, Tried)
+    assert list(tmp_path.iterdir()) == []
+    assert {event.layers for event in done.events if isinstance(event, Progress)} <= {0, 1, 7}
+    assert done.result.seconds > 5 * done.result.layer_seconds > 0
+    assert done.result.calibration is not None
+    whole = await run(job)
+    assert isinstance(whole.result, Quantized)
+    assert whole.result.calibration == done.result.calibration
