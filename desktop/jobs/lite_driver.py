@@ -56,7 +56,11 @@ class LiteDriver:
             if method is QuantizationMethod.GPTQ:
                 from lmdeploy.lite.apis.gptq import auto_gptq as quantize
             elif method in (QuantizationMethod.INT8, QuantizationMethod.FP8):
+                from lmdeploy.lite.apis.smooth_quant import QLinear
                 from lmdeploy.lite.apis.smooth_quant import smooth_quant as quantize
+
+                # LMDeploy loads its kernels with the first layer, whose seconds would be taken for a layer's.
+                QLinear.from_float(torch.nn.Linear(16, 16, dtype=torch.float16))
             else:
                 from lmdeploy.lite.apis.auto_awq import auto_awq as quantize
             quantize(self._plan.source, work_dir=str(folder), **arguments)
