@@ -24,7 +24,10 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """Forecast bytes at the peak of a job. result: of the weights file it writes. card: 0 on a CPU."""
+    """Forecast bytes that a job cannot do without. result: of the weights file it writes. card: 0 on a CPU.
+
+    The last check unpacks the result, and takes more of the machine's memory where there is more.
+    """
 
     result: int
     disk: int

@@ -12,9 +12,13 @@ from safetensors import safe_open
 
 from desktop.domain.errors import FailureCode, TurbodeskError, error
 from desktop.engine.cpu_loading import is_out_of_memory, load_model
+from desktop.hardware.host import read_host
 from desktop.storage.checkpoint_reader import read_checkpoint, weight_files
 
 _TOKENS = 8
+# Bytes for each parameter at least, while the unpacked weights become a model: two copies, of 16 bits or of 32.
+_PASS_BYTES = {"awq": 4, "smooth_quant": 8}
+_NO_MEMORY = "files and numbers; there was no memory for a pass through the model"
 
 
 def check_result(folder: Path, tokens: Sequence[int], trust_remote_code: bool) -> str:
@@ -31,14 +35,18 @@ def check_result(folder: Path, tokens: Sequence[int], trust_remote_code: bool) -
         raise error(FailureCode.RESULT_BROKEN, reason="its config.json does not say that it is quantized")
     if bad := first_not_finite(folder):
         raise _not_finite(bad)
+    method = checkpoint.quantization.method
+    # Asked before: the system answers too large a wish by killing the process, and the work of hours with it.
+    if checkpoint.parameters * _PASS_BYTES.get(method, _PASS_BYTES["awq"]) > read_host().available:
+        return _NO_MEMORY
     try:
-        model = _load(folder, checkpoint.quantization.method, trust_remote_code)
+        model = _load(folder, method, trust_remote_code)
         with torch.inference_mode():
             logits = model(torch.tensor([list(tokens)[:_TOKENS] or [0]])).logits
     except Exception as problem:
         short = isinstance(problem, TurbodeskError) and problem.failure.code is FailureCode.HOST_MEMORY_EXHAUSTED
         if short or is_out_of_memory(problem):
-            return "files and numbers; there was no memory for a pass through the model"
+            return _NO_MEMORY
         if isinstance(problem, TurbodeskError):
             raise error(FailureCode.RESULT_BROKEN, reason=problem.failure.message.rstrip(".")) from problem
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,15 @@ from safetensors import safe_open
 
 from desktop.domain.calibration import TextFile
 from desktop.domain.engine_config import Backend, EngineConfig
+from desktop.domain.errors import FailureCode, TurbodeskError
 from desktop.domain.generation import ChatMessage, GenerationRequest, SamplingParams, TextDelta
+from desktop.domain.memory_reading import HostReading
 from desktop.domain.quantization import QuantizationMethod, python_script
 from desktop.domain.shelf import SourceKind
 from desktop.engine.lmdeploy_engine import LMDeployEngine
 from desktop.jobs.messages import JobStep, LayerError, Progress, Quantized, QuantizeJob, Tried, TryJob
 from desktop.jobs.quantization_card import RECORD_FILE, QuantizationRecord
+from desktop.jobs.result_check import check_result
 from desktop.jobs.source import read_source
 from desktop.storage.checkpoint_reader import read_checkpoint
 from desktop.storage.checkpoint_roots import ScanRoot
@@ -124,6 +128,33 @@ def test_it_tells_how_far_it_is(method: M, results: dict[M, tuple[QuantizeJob, R
 
 
 _TEXT_STEPS = (JobStep.READING_TEXT, JobStep.CALIBRATING, JobStep.SMOOTHING)
+
+
+@pytest.mark.parametrize("method", [M.AWQ, M.INT8])
+def test_a_result_is_not_lost_for_lack_of_memory(
+    method: M, results: dict[M, tuple[QuantizeJob, Run]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(results[method][0].plan.target)
+    assert check_result(folder, [1, 2, 3], False) == "files, numbers, and a pass through the model"
+    nothing_free = HostReading(total=2**30, used=2**30, available=10_000)
+    monkeypatch.setattr("desktop.jobs.result_check.read_host", lambda: nothing_free)
+    assert "no memory for a pass" in check_result(folder, [1, 2, 3], False)
+
+
+def test_a_broken_result_is_refused(results: dict[M, tuple[QuantizeJob, Run]], tmp_path: Path) -> None:
+    whole = Path(results[M.AWQ][0].plan.target)
+    for number, (file, change) in enumerate(
+        (
+            ("model.safetensors", lambda content: content[:-100]),
+            ("config.json", lambda content: content.replace(b"quantization_config", b"other")),
+            ("config.json", lambda content: content.replace(b'"num_hidden_layers": 5', b'"num_hidden_layers": 6')),
+        )
+    ):
+        folder = shutil.copytree(whole, tmp_path / str(number))
+        (folder / file).write_bytes(change((folder / file).read_bytes()))
+        with pytest.raises(TurbodeskError) as caught:
+            check_result(folder, [1, 2, 3], False)
+        assert caught.value.failure.code is FailureCode.RESULT_BROKEN
 
 
 def test_the_error_is_that_of_the_outputs(results: dict[M, tuple[QuantizeJob, Run]]) -> None:
