@@ -27,7 +27,7 @@ from desktop.jobs.messages import (
 from desktop.jobs.progress import ProgressMeter
 from desktop.jobs.source import free_room, read_source
 from desktop.jobs.work_folder import WorkFolder, remove_leftovers
-from desktop.storage.checkpoint_reader import weight_files
+from desktop.storage.checkpoint_reader import safetensors_files
 
 _STATISTICS_FILES = ("inputs_stats.pth", "outputs_stats.pth")  # LMDeploy leaves them in the result
 # Forecasts until they are measured: bytes a second written, seconds of a check, seconds for each byte it unpacks.
@@ -133,10 +133,10 @@ class _Quantization:
         checked = check_result(folder, tokens, self._plan.trust_remote_code)
         statistics: CalibrationStatistics | None = text.statistics if text else None
         calibration_file = write_calibration(folder, text.samples, text.statistics.sha256) if text else ""
-        weight_bytes = sum(path.stat().st_size for path in weight_files(folder))
+        weight_bytes = sum(path.stat().st_size for path in safetensors_files(folder))
         record = QuantizationRecord(
             job=self._job,
-            source_digest=source_digest(source, weight_files(source)),
+            source_digest=source_digest(source, safetensors_files(source)),
             versions=library_versions(),
             seconds=round(self._meter.seconds, 1),
             checked=checked,

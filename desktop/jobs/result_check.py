@@ -13,7 +13,7 @@ from safetensors import safe_open
 from desktop.domain.errors import FailureCode, TurbodeskError, error
 from desktop.engine.cpu_loading import is_out_of_memory, load_model
 from desktop.hardware.host import read_host
-from desktop.storage.checkpoint_reader import read_checkpoint, weight_files
+from desktop.storage.checkpoint_reader import read_checkpoint, safetensors_files
 
 _TOKENS = 8
 # Bytes for each parameter at least, while the unpacked weights become a model: two copies, of 16 bits or of 32.
@@ -59,7 +59,7 @@ def check_result(folder: Path, tokens: Sequence[int], trust_remote_code: bool) -
 
 def first_not_finite(folder: Path) -> str:
     """The first tensor of a checkpoint with a NaN or an infinity in it, "" where all are finite."""
-    for path in weight_files(folder):
+    for path in safetensors_files(folder):
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - not a dict
                 tensor = file.get_tensor(name)
@@ -97,7 +97,7 @@ def _load(folder: Path, method: str, trust_remote_code: bool) -> Any:
 
 def _unpacked_8_bits(folder: Path) -> dict[str, torch.Tensor]:
     weights: dict[str, torch.Tensor] = {}
-    for path in weight_files(folder):
+    for path in safetensors_files(folder):
         with safe_open(path, framework="pt") as file:
             names = set(file.keys())
             for name in names:
