@@ -71,6 +71,7 @@ class FailureCode(StrEnum):
     JOB_TARGET_TAKEN = "job_target_taken"
     JOB_NO_ROOM = "job_no_room"
     JOB_OUT_OF_MEMORY = "job_out_of_memory"
+    EVALUATION_IMPOSSIBLE = "evaluation_impossible"
     JOB_CANCELLED = "job_cancelled"
     JOB_FAILED = "job_failed"
     JOB_DIED = "job_died"
@@ -357,6 +358,11 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
         _A.NONE,
     ),
     _C.JOB_OUT_OF_MEMORY: ("There was not enough {memory} {when}.", "{advice}", _A.NONE),
+    _C.EVALUATION_IMPOSSIBLE: (
+        "The two models cannot be compared: {reason}.",
+        "Choose another text, or another pair of models.",
+        _A.NONE,
+    ),
     _C.JOB_CANCELLED: ("The job was stopped.", "Nothing half-made is left; start it again when you like.", _A.NONE),
     _C.JOB_FAILED: (
         "The job failed {when}: {reason}.",

@@ -13,6 +13,20 @@ import msgspec
 
 from desktop.domain.engine_config import Backend, EngineConfig
 
+# Asked of both, greedily: facts, reasoning, code, Chinese, a list, a summary.
+PROMPTS = (
+    "What is the KV cache?",
+    "Explain in two sentences why the sky is blue.",
+    "A train leaves at 14:40 and arrives at 17:05. How long does it take? Show your reasoning.",
+    "Write a Python function that returns the n-th Fibonacci number, with a docstring.",
+    "用两句话解释什么是光合作用。",
+    "List three differences between a list and a tuple in Python.",
+    "Translate into German: The library opens at nine, except on Sundays.",
+    "Summarise in one sentence: The meeting was moved to Friday because two of the speakers were ill.",
+)
+
+FOREIGN = 200.0  # a perplexity above which a text is nothing that the model was made for
+
 INDISTINGUISHABLE = (0.005, 0.98)
 GOOD = (0.05, 0.90)
 NOTICEABLE = (0.20, 0.80)
@@ -138,13 +152,20 @@ _MEANING = {
 
 
 def verdict(found: Evaluation) -> str:
-    """The grade in words with its reason; two sentences."""
+    """The grade in words with its reason; a third sentence where the text says little about the model."""
     reason = (
         f"both hold the same token for the likeliest {found.top1.value:.1%} of the time "
         f"(at least {found.top1.low:.1%}), and the mean divergence is {found.kl.value:.4f} nats "
         f"(at most {found.kl.high:.4f})"
     )
-    return f"{_MEANING[found.grade]}. {found.grade.value.capitalize()}: {reason}."
+    words = f"{_MEANING[found.grade]}. {found.grade.value.capitalize()}: {reason}."
+    surprise = found.original.perplexity.value
+    if surprise > FOREIGN:
+        words += (
+            f" But the original does not know this kind of text (perplexity {surprise:,.0f}), so this says little "
+            "about what you use it for: compare them over text like your own."
+        )
+    return words
 
 
 def thresholds() -> str:

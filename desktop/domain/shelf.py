@@ -88,6 +88,9 @@ _METHODS = {
 }
 
 
+PLAIN = (Precision.BITS_16, Precision.BITS_32)  # what can be quantized
+
+
 class CardSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The facts of a README's head, "" or empty where it does not say. license: its short name, as "apache-2.0"."""
 

@@ -163,6 +163,19 @@ class LMDeployEngine:
             told = request_failure(problem)
             raise error(FailureCode.REQUEST_INVALID, reason=first_line(problem), detail=told.detail) from problem
 
+    async def logits(self, tokens: list[int]) -> Any:
+        """What the model expects after each of these tokens: a tensor of floats, [tokens, vocabulary], on any device.
+
+        Raises TurbodeskError: engine_not_ready, request_failed. Not with prefix caching, and not in the protocol: the
+        tensor cannot leave the process.
+        """
+        if self._model is None:
+            raise error(FailureCode.ENGINE_NOT_READY)
+        try:
+            return (await self._model.engine.async_get_logits([tokens]))[0]
+        except Exception as problem:
+            raise TurbodeskError(request_failure(problem)) from problem
+
     async def statistics(self) -> EngineStatistics:
         if self._model is None:
             raise error(FailureCode.ENGINE_NOT_READY)

@@ -22,6 +22,7 @@ from desktop.engine import framing
 from desktop.engine.child import take_streams, write_whole
 from desktop.jobs.job_state import JobStateFile
 from desktop.jobs.messages import (
+    CountCalibrationJob,
     Detach,
     Failed,
     FromJob,
@@ -29,6 +30,7 @@ from desktop.jobs.messages import (
     JobEvent,
     JobResult,
     JobStep,
+    MeasureJob,
     Progress,
     QuantizeJob,
     Start,
@@ -51,9 +53,13 @@ def run_job(job: Job, tell: Teller) -> JobResult:
         from desktop.jobs.trial import try_one_layer
 
         return try_one_layer(job, tell.event)
-    from desktop.jobs.quantize import count_calibration
+    if isinstance(job, CountCalibrationJob):
+        from desktop.jobs.quantize import count_calibration
 
-    return count_calibration(job, tell.event)
+        return count_calibration(job, tell.event)
+    from desktop.jobs.evaluate import compare, measure
+
+    return measure(job, tell.event) if isinstance(job, MeasureJob) else compare(job, tell.event)
 
 
 class Teller:

@@ -19,6 +19,7 @@ from desktop.engine import framing
 from desktop.engine.child_log import ChildLog
 from desktop.engine.crash_report import exit_reason
 from desktop.jobs.messages import (
+    CompareJob,
     Detach,
     Failed,
     FromJob,
@@ -26,6 +27,7 @@ from desktop.jobs.messages import (
     JobEvent,
     JobResult,
     LayerError,
+    MeasureJob,
     Progress,
     QuantizeJob,
     Start,
@@ -84,27 +86,19 @@ class JobProcess:
 
         Raises TurbodeskError: what the job says, job_cancelled, job_died. When the task is cancelled the job is too.
         """
-        loop = asyncio.get_running_loop()
-        self._ended = loop.create_future()
-        # Not asyncio's own: it kills a process that it no longer watches, and this one may have to outlive us.
-        self._process = await asyncio.to_thread(
-            subprocess.Popen,
-            _COMMAND,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self._environment,
-            cwd=_ROOT,  # so that no library is picked up from the user's folder
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        frames, out = await _reader(self._process.stdout)
-        lines, error_out = await _reader(self._process.stderr)
-        log = asyncio.create_task(self._log.read(lines))
-        self._tasks = [log, asyncio.create_task(self._read(frames, log))]
+        self._ended = asyncio.get_running_loop().create_future()
         detached = False
+        outputs: list[asyncio.ReadTransport] = []
         try:
+            self._process = await self._start()
+            assert self._process.stdout is not None
+            assert self._process.stderr is not None
+            frames, out = await _reader(self._process.stdout)
+            outputs.append(out)
+            lines, error_out = await _reader(self._process.stderr)
+            outputs.append(error_out)
+            log = asyncio.create_task(self._log.read(lines))
+            self._tasks = [log, asyncio.create_task(self._read(frames, log))]
             await asyncio.to_thread(self._send, Start(self._job, self._state_file))
             ended = await self._ended
             detached = ended is None
@@ -113,11 +107,35 @@ class JobProcess:
                 await asyncio.shield(self._end())
             for task in self._tasks:
                 task.cancel()
-            out.close()
-            error_out.close()
+            for transport in outputs:
+                transport.close()
         if isinstance(ended, Failure):
             raise TurbodeskError(ended)
         return ended
+
+    async def _start(self) -> subprocess.Popen[bytes]:
+        """The process; one that was cancelled while it came to life is waited for, or nobody would end it."""
+        starting = asyncio.ensure_future(
+            asyncio.to_thread(
+                # Not asyncio's own: it kills a process that it no longer watches, and this one may have to outlive us.
+                subprocess.Popen,
+                _COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=self._environment,
+                cwd=_ROOT,  # so that no library is picked up from the user's folder
+                start_new_session=True,
+            )
+        )
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._process = await starting
+            for pipe in (self._process.stdout, self._process.stderr):
+                assert pipe is not None
+                pipe.close()
+            raise
 
     async def cancel(self) -> None:
         """End the job and remove what it had made; run() then raises job_cancelled."""
@@ -203,6 +221,8 @@ async def _reader(pipe: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.ReadTr
 
 def _cards(job: Job) -> dict[str, str]:
     """The card that the job may see. With CUDA in reach LMDeploy's quantizers refuse the CPU."""
+    if isinstance(job, MeasureJob | CompareJob):
+        return {}  # they run in the engine, which chooses its cards
     if isinstance(job, QuantizeJob | TryJob) and job.plan.device == "cuda":
         return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(job.plan.card)}
     return {"CUDA_VISIBLE_DEVICES": ""}

@@ -7,7 +7,9 @@ from enum import StrEnum
 import msgspec
 
 from desktop.domain.calibration import CalibrationSource, CalibrationStatistics, ShippedText
+from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure
+from desktop.domain.evaluation import Evaluation, Side
 from desktop.domain.quantization import QuantizationPlan
 
 
@@ -38,7 +40,41 @@ class TryJob(msgspec.Struct, frozen=True, kw_only=True, tag="try"):
     calibration: tuple[CalibrationSource, ...] = (ShippedText(),)
 
 
-Job = QuantizeJob | TryJob | CountCalibrationJob
+class EvaluationText(msgspec.Struct, frozen=True, kw_only=True):
+    """What two models are compared over: what calibration never sees of these sources.
+
+    name: for the screen. tokens: at most so many. window: tokens that are read at once; each window begins anew.
+    """
+
+    sources: tuple[CalibrationSource, ...] = (ShippedText(),)
+    name: str = "the text that comes with Turbodesk"
+    tokens: int = 4096
+    window: int = 512
+
+
+class MeasureJob(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
+    """Run the first of two models over a text. work: a folder for the log-probabilities, removed by whoever made it.
+
+    prompts: answered greedily with at most reply_tokens tokens each.
+    """
+
+    checkpoint: str
+    name: str
+    config: EngineConfig
+    text: EvaluationText
+    work: str
+    prompts: tuple[str, ...] = ()
+    reply_tokens: int = 128
+
+
+class CompareJob(msgspec.Struct, frozen=True, kw_only=True, tag="compare"):
+    """Run the second over the same text, in the same work folder. original: what the first one gave."""
+
+    original: Side
+    other: MeasureJob
+
+
+Job = QuantizeJob | TryJob | CountCalibrationJob | MeasureJob | CompareJob
 
 
 class Start(msgspec.Struct, frozen=True, tag="start"):
@@ -65,6 +101,8 @@ class JobStep(StrEnum):
     PACKING = "packing"
     SAVING = "saving"
     CHECKING = "checking"
+    ASKING = "asking"
+    READING_ALONG = "reading_along"
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag="progress"):
@@ -127,6 +165,18 @@ class CalibrationCounted(msgspec.Struct, frozen=True, tag="calibration_counted")
     statistics: CalibrationStatistics
 
 
+class Measured(msgspec.Struct, frozen=True, tag="measured"):
+    """The answer to MeasureJob."""
+
+    side: Side
+
+
+class Compared(msgspec.Struct, frozen=True, tag="compared"):
+    """The answer to CompareJob."""
+
+    evaluation: Evaluation
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The job ended without a result."""
 
@@ -135,7 +185,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
 
 ToJob = Start | Detach
 JobEvent = Progress | LayerError
-JobResult = Quantized | Tried | CalibrationCounted
+JobResult = Quantized | Tried | CalibrationCounted | Measured | Compared
 FromJob = JobEvent | JobResult | Failed
 
 

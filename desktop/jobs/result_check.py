@@ -37,7 +37,7 @@ def check_result(folder: Path, tokens: Sequence[int], trust_remote_code: bool) -
         raise _not_finite(bad)
     method = checkpoint.quantization.method
     # Asked before: the system answers too large a wish by killing the process, and the work of hours with it.
-    if checkpoint.parameters * _PASS_BYTES.get(method, _PASS_BYTES["awq"]) > read_host().available:
+    if (checkpoint.parameters or 0) * _PASS_BYTES.get(method, _PASS_BYTES["awq"]) > read_host().available:
         return _NO_MEMORY
     try:
         model = _load(folder, method, trust_remote_code)

@@ -169,3 +169,17 @@ print(sorted({"torch", "transformers", "lmdeploy", "numpy", "safetensors", "PySi
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+async def test_cancelled_before_it_has_begun_leaves_no_process(tmp_path: Path, guide: Path) -> None:
+    """The process comes to life in a thread; whoever gives up meanwhile must not forget it."""
+    for turns in range(12):
+        job = JobProcess(demo_job(tmp_path / "out", guide), lambda event: None)
+        running = asyncio.create_task(job.run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert job.pid is None or not psutil.pid_exists(job.pid)
+    assert list(tmp_path.iterdir()) == []
