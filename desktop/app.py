@@ -144,6 +144,7 @@ class App(QObject):
             self.notices.raise_notice(failure(FailureCode.SETTINGS_NOT_USED, reason=settings_problem))
         self._over: asyncio.Event | None = None
         self._asking = False
+        self._jobs_go_on = True  # unless the user says otherwise: hours of work are not thrown away unasked
         self._ended = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -201,6 +202,7 @@ class App(QObject):
         self._transfers.close()
         self._searcher.close()
         if self._models is not None:
+            self._models.quantizer.runner.close(go_on=self._jobs_go_on)
             self._models.browser.close()
             self._models.downloads.close()
             self._models.shelf.close()
@@ -237,10 +239,12 @@ class App(QObject):
             from desktop.services.models import make_models
             from desktop.services.post_mortem import PostMortem
 
-            models = self._models = make_models(self._paths, self.host, self)
+            models = self._models = make_models(self._paths, self.host, self._open_store, self)
             models.downloads.refused.connect(self.notices.raise_notice)
             models.browser.token_forgotten.connect(self.notices.raise_notice)
             models.recorder.recording_failed.connect(self.notices.raise_notice)
+            models.quantizer.runner.saving_failed.connect(self.notices.raise_notice)
+            models.quantizer.runner.job_ended.connect(self._on_job_ended)
             if self._history.newest is not None:
                 models.adviser.show_reading(self._history.newest)
             self._monitor.reading_changed.connect(models.adviser.show_reading)
@@ -308,6 +312,7 @@ class App(QObject):
             return
         named = self.settings.download_folder
         self.models().downloads.take_up({self._paths.models, Path(named or self._paths.models)})
+        self.models().quantizer.runner.start()
 
     @Slot(object)
     def _on_status_changed(self, status: EngineStatus) -> None:
@@ -360,8 +365,23 @@ class App(QObject):
             question.leave_chosen.connect(self._leave)
             question.retry_chosen.connect(self._writer.retry)
             question.open()
+        elif self._models is not None and self._models.quantizer.runner.is_running:
+            from desktop.ui.quantize.running_question import RunningQuestion
+
+            running = RunningQuestion(self.window)
+            running.leave_chosen.connect(self._on_leave_chosen)
+            running.open()
         else:
             self._leave()
+
+    @Slot(bool)
+    def _on_leave_chosen(self, go_on: bool) -> None:
+        self._jobs_go_on = go_on
+        self._leave()
+
+    @Slot(object)
+    def _on_job_ended(self, _record: object) -> None:
+        QApplication.alert(self.window)  # the task bar says so where the window is not looked at
 
     @Slot()
     def _leave(self) -> None:

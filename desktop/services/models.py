@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -14,16 +15,19 @@ from desktop.services.checkpoint_shelf import CheckpointShelf
 from desktop.services.downloads import Downloads
 from desktop.services.engine_host import EngineHost
 from desktop.services.hub_browser import HubBrowser
+from desktop.services.job_runner import JobRunner
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.services.model_loader import ModelLoader
+from desktop.services.quantization_desk import QuantizationDesk
 from desktop.services.run_recorder import RunRecorder
+from desktop.storage.conversations import ConversationStore
 from desktop.storage.hub import open_with_token
 from desktop.storage.hub_token import TokenStore
 from desktop.storage.paths import AppPaths
 
 
 class Models(NamedTuple):
-    """own_folder: where downloads go, unless the user names another folder."""
+    """own_folder: where downloads go, unless the user names another folder. quantized_folder: where results go."""
 
     shelf: CheckpointShelf
     loader: ModelLoader
@@ -34,10 +38,17 @@ class Models(NamedTuple):
     browser: HubBrowser
     downloads: Downloads
     own_folder: Path
+    quantizer: QuantizationDesk
+    quantized_folder: Path
 
 
-def make_models(paths: AppPaths, host: EngineHost, parent: QObject) -> Models:
-    """Build them all; nothing is read yet. The caller closes the shelf, adviser, recorder, browser and downloads."""
+def make_models(
+    paths: AppPaths, host: EngineHost, open_store: Callable[[], ConversationStore], parent: QObject
+) -> Models:
+    """Build them all; nothing is read yet. The caller closes the shelf, adviser, recorder, browser, downloads and jobs.
+
+    open_store: the conversations, for whoever wants to calibrate with them.
+    """
     inspector = CheckpointInspector(paths.trusted_code, parent=parent)
     shelf = CheckpointShelf(paths, parent=parent)
     adviser = MemoryAdviser(paths, shelf.support, parent=parent)
@@ -55,4 +66,6 @@ def make_models(paths: AppPaths, host: EngineHost, parent: QObject) -> Models:
         browser=HubBrowser(open_hub, tokens.keep, parent=parent),
         downloads=downloads,
         own_folder=paths.models,
+        quantizer=QuantizationDesk(JobRunner(paths.jobs, host, parent=parent), adviser, open_store, parent=parent),
+        quantized_folder=paths.quantized,
     )

@@ -37,6 +37,11 @@ class AppPaths(msgspec.Struct, frozen=True):
         return self.data / "quantized"
 
     @property
+    def jobs(self) -> Path:
+        """What is kept of quantizations and evaluations."""
+        return self.data / "jobs"
+
+    @property
     def models(self) -> Path:
         """Where models are downloaded to, unless the user names another folder."""
         return self.data / "models"

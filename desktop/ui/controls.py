@@ -65,6 +65,25 @@ class ElidedLabel(QLabel):
             painter.end()
 
 
+def plain_label(
+    parent: QWidget, text: str = "", *, size: float = TYPE.body, bold: bool = False, dim: bool = False
+) -> QLabel:
+    """Words that are shown as they are, over several lines where need be."""
+    label = QLabel(text, parent)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setWordWrap(True)
+    label.setFont(font_of(label, size, bold=bold))
+    label.setProperty("dim", dim)
+    return label
+
+
+def say(label: QLabel, words: str) -> None:
+    """Show these words, or no label at all where there are none."""
+    if label.text() != words:
+        label.setText(words)
+    label.setVisible(bool(words))
+
+
 class NumberBox(QSpinBox):
     """A whole number."""
 

@@ -28,6 +28,11 @@ def _memory(path: QPainterPath) -> None:
     _lines(path, ((8, 8), (8, 16)), ((13, 8), (13, 16)), ((7, 19.5), (17, 19.5)), ((7, 4.5), (17, 4.5)))
 
 
+def _quantize(path: QPainterPath) -> None:
+    _lines(path, ((3.5, 19.5), (3.5, 14.5), (8, 14.5), (8, 9.5), (12.5, 9.5), (12.5, 4.5), (20.5, 4.5)))
+    _lines(path, ((8, 19.5), (20.5, 19.5)), ((16.5, 14.5), (20.5, 14.5)), ((16.5, 9.5), (20.5, 9.5)))
+
+
 def _settings(path: QPainterPath) -> None:
     for y, knob in ((6.5, 9.0), (12.0, 15.5), (17.5, 7.5)):
         _lines(path, ((3.5, y), (knob - 2, y)), ((knob + 2, y), (20.5, y)))
@@ -202,6 +207,7 @@ _SHAPES: dict[str, Callable[[QPainterPath], None]] = {
     "pause": _pause,
     "pin": _pin,
     "plus": _plus,
+    "quantize": _quantize,
     "right": _right,
     "search": _search,
     "send": _send,

@@ -97,6 +97,7 @@ class MainWindow(QMainWindow):
         self._rail.add_page("Chat", "chat")
         self._rail.add_page("Models", "models")
         self._rail.add_page("Memory", "memory")
+        self._rail.add_page("Quantize", "quantize")
         self._rail.add_page("Settings", "settings", at_bottom=True)
         self._lay_out(gauge)
         self.actions_registry = Actions(self)
@@ -222,6 +223,7 @@ class MainWindow(QMainWindow):
         self._to_chat = add("Go to Chat", "Ctrl+1", partial(self.show_page, "Chat"))
         self._to_models = add("Go to Models", "Ctrl+2", partial(self.show_page, "Models"))
         self._to_memory = add("Go to Memory", "Ctrl+3", partial(self.show_page, "Memory"))
+        self._to_quantize = add("Go to Quantize", "Ctrl+4", partial(self.show_page, "Quantize"))
         self._to_settings = add("Go to Settings", "Ctrl+,", partial(self.show_page, "Settings"))
         self._quit = add("Quit", "Ctrl+Q", self.close)
         self._palette = add("Commands", "Ctrl+K", self._on_palette)
@@ -234,6 +236,7 @@ class MainWindow(QMainWindow):
         self._header.stop_requested.connect(self._host.unload)
         self._models_pages.link_activated.connect(self.chat_page.ask_about_link)
         self._models_pages.settings_requested.connect(self._memory.load_with_settings)
+        self._models_pages.chat_requested.connect(self._on_chat_requested)
         self._model_menu.load_requested.connect(self.load)
         self._memory.load_requested.connect(self.load)
         self._notice_bar.action_triggered.connect(self._on_action)
@@ -310,6 +313,11 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_load_demo(self) -> None:
         self.load(self._demo_path)
+
+    @Slot(str)
+    def _on_chat_requested(self, path: str) -> None:
+        self.load(path)
+        self.new_chat()
 
     @Slot()
     def _on_reload(self) -> None:

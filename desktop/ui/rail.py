@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QButtonGroup, QFrame, QSizePolicy, QToolButton, QV
 from desktop.ui.icons import Tint, icon
 from desktop.ui.theme import SPACE, TYPE, font_of
 
-WIDTH = 56
+WIDTH = 62
 
 
 class Rail(QFrame):

@@ -243,6 +243,12 @@ QCheckBox {{ spacing: 8px; }}
 QCheckBox::indicator {{ width: 14px; height: 14px; border: 1px solid {c.dim}; border-radius: 4px; }}
 QCheckBox::indicator:checked {{ background: {c.accent}; border-color: {c.accent}; }}
 QCheckBox:focus {{ color: {c.accent}; }}
+QRadioButton {{ spacing: 8px; }}
+QRadioButton::indicator {{ width: 14px; height: 14px; border: 1px solid {c.dim}; border-radius: 8px; }}
+QRadioButton::indicator:checked {{ background: {c.on_accent}; border: 5px solid {c.accent}; width: 6px; height: 6px; }}
+QRadioButton::indicator:disabled {{ border-color: {c.line}; }}
+QRadioButton:focus {{ color: {c.accent}; }}
+QRadioButton:disabled {{ color: {c.dim}; }}
 QProgressBar {{ background: {c.free}; border: none; border-radius: 3px; max-height: 6px; color: transparent; }}
 QProgressBar::chunk {{ background: {c.accent}; border-radius: 3px; }}
 QMenu {{ color: {c.text}; background: {c.field}; border: 1px solid {c.line}; padding: 4px; }}

@@ -24,11 +24,13 @@ from desktop.services.downloads import Downloads
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState
 from desktop.services.hub_browser import HubBrowser
+from desktop.services.job_runner import JobRunner
 from desktop.services.library import Library
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.services.model_loader import ModelLoader
 from desktop.services.models import Models
 from desktop.services.notices import Notices
+from desktop.services.quantization_desk import QuantizationDesk
 from desktop.services.run_recorder import RunRecorder
 from desktop.services.store_writer import StoreWriter
 from desktop.storage.conversations import ConversationStore
@@ -136,6 +138,7 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
     downloads.model_appeared.connect(shelf.scan)
     adviser = MemoryAdviser(paths, shelf.support)
     recorder = RunRecorder(paths.runs, host, adviser, measure_seconds=0.05)
+    runner = JobRunner(paths.jobs, host)
     models = Models(
         shelf=shelf,
         loader=ModelLoader(host, inspector),
@@ -146,6 +149,8 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
         browser=browser,
         downloads=downloads,
         own_folder=paths.models,
+        quantizer=QuantizationDesk(runner, adviser, lambda: ConversationStore(path)),
+        quantized_folder=paths.quantized,
     )
     window = MainWindow(host, chats, notices, lambda: models, QWidget(), Settings(), DEMO)
 
@@ -159,6 +164,7 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
     made = Desk(window, host, chats, notices, models, qtbot)
     window.show()
     yield made
+    runner.close()
     chats.close()
     with qtbot.waitSignal(host.stopped, timeout=10_000):
         host.shutdown()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QBoxLayout, QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from desktop.domain.capacity import capacity_table
 from desktop.domain.engine_config import Backend, EngineConfig
@@ -19,6 +19,7 @@ from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.services.run_recorder import RunRecorder
+from desktop.ui.controls import plain_label, say
 from desktop.ui.format import card_label, format_bytes
 from desktop.ui.memory.cache_units import CacheUnits
 from desktop.ui.memory.capacity_view import CapacityView
@@ -26,7 +27,7 @@ from desktop.ui.memory.engine_form import EngineForm
 from desktop.ui.memory.forecast_bar import ForecastBar
 from desktop.ui.memory.measured_bar import MeasuredBar
 from desktop.ui.memory.runs_panel import RunsPanel
-from desktop.ui.theme import SPACE, TYPE, font_of
+from desktop.ui.theme import SPACE, TYPE
 from desktop.ui.words import model_name
 
 _SIDE_BY_SIDE = 1080  # pixels of width from which there are two columns
@@ -104,8 +105,8 @@ class MemoryPage(QScrollArea):
     def _build(self, config: EngineConfig) -> None:
         """In the order in which Tab goes through it."""
         content = QWidget(self)
-        self._heading = _label(content, "Memory", size=TYPE.heading, bold=True)
-        self._source = _label(content, dim=True)
+        self._heading = plain_label(content, "Memory", size=TYPE.heading, bold=True)
+        self._source = plain_label(content, dim=True)
         self._left = QWidget(content)
         self._form = EngineForm(config, self._left)
         self._form.config_edited.connect(self._refresh)
@@ -118,24 +119,24 @@ class MemoryPage(QScrollArea):
         left = QVBoxLayout(self._left)
         left.setContentsMargins(0, 0, 0, 0)
         left.setSpacing(SPACE[2])
-        left.addWidget(_label(content, "Settings of a load", bold=True))
+        left.addWidget(plain_label(content, "Settings of a load", bold=True))
         left.addWidget(self._form)
-        left.addWidget(_label(content, "KV cache (forecast)", bold=True))
+        left.addWidget(plain_label(content, "KV cache (forecast)", bold=True))
         left.addWidget(self._units)
         left.addWidget(self._apply, 0, Qt.AlignmentFlag.AlignLeft)
         left.addStretch(1)
         self._measured_bar = MeasuredBar(content)
-        self._measured = _label(content)
+        self._measured = plain_label(content)
         self._bar = ForecastBar(content)
-        self._outlook = _label(content)
-        self._advice = _label(content)
+        self._outlook = plain_label(content)
+        self._advice = plain_label(content)
         self._use = QPushButton("Use this", content)
         self._use.setAccessibleName("Use the setting that fits")
         self._use.clicked.connect(self._on_use_clicked)
         advised = QHBoxLayout()
         advised.addWidget(self._advice, 1)
         advised.addWidget(self._use, 0, Qt.AlignmentFlag.AlignTop)
-        self._fits = _label(content, bold=True)
+        self._fits = plain_label(content, bold=True)
         self._table = CapacityView(content)
         self._runs = RunsPanel(self._recorder, content)
         self._runs.load_requested.connect(self._on_load_again)
@@ -145,7 +146,7 @@ class MemoryPage(QScrollArea):
             ("Now (measured)", (self._measured_bar, self._measured)),
             ("After the next load (forecast)", (self._bar, self._outlook)),
         ):
-            right.addWidget(_label(content, heading, bold=True))
+            right.addWidget(plain_label(content, heading, bold=True))
             for part in parts:
                 right.addWidget(part)
         right.addLayout(advised)
@@ -189,23 +190,23 @@ class MemoryPage(QScrollArea):
             busy = (
                 "The model is being read …" if self._path else "Choose a model first: Ctrl+2 shows those on the disk."
             )
-            _say(self._outlook, self._problem or (self._path and self._adviser.obstacle(config)) or busy)
+            say(self._outlook, self._problem or (self._path and self._adviser.obstacle(config)) or busy)
         else:
-            _say(self._outlook, outlook(found, self._units.context))
+            say(self._outlook, outlook(found, self._units.context))
             if not found.fits and shape is not None:
                 words = self._what_fits(shape, config)
-        _say(self._advice, words)
+        say(self._advice, words)
         self._use.setVisible(self._plan is not None)
         self._show_capacity(shape if found is not None else None, config)
 
     def _show_source(self, found: Forecast | None, config: EngineConfig) -> None:
         name = model_name(self._host.status, self._demo_path) or "No model"
         if found is None:
-            _say(self._source, name)
+            say(self._source, name)
             self._source.setToolTip("")
             return
         place = "this machine's memory" if found.backend is Backend.CPU else card_label(self._adviser.device(config))
-        _say(self._source, f"{name} on {place}, {format_bytes(found.total)}. The forecast: {trust(found)}.")
+        say(self._source, f"{name} on {place}, {format_bytes(found.total)}. The forecast: {trust(found)}.")
         self._source.setToolTip("\n".join(f"• {note[:1].upper()}{note[1:]}" for note in found.notes))
 
     def _show_measured(self, config: EngineConfig) -> None:
@@ -216,25 +217,25 @@ class MemoryPage(QScrollArea):
         status = self._host.status
         run = next(iter(self._recorder.runs), None)
         if status.state is not EngineState.READY:
-            _say(self._measured, "Loading …" if status.state is EngineState.LOADING else "Nothing is loaded.")
+            say(self._measured, "Loading …" if status.state is EngineState.LOADING else "Nothing is loaded.")
         elif run is None or run.path != status.path or run.measured is None:
-            _say(self._measured, "Not measured: it is too early, or the system does not tell what the engine holds.")
+            say(self._measured, "Not measured: it is too early, or the system does not tell what the engine holds.")
         elif run.expected is None or run.error is None:
-            _say(self._measured, f"The engine held {format_bytes(run.measured)}; there was no forecast.")
+            say(self._measured, f"The engine held {format_bytes(run.measured)}; there was no forecast.")
         else:
             forecast = f"{format_bytes(run.expected)} were forecast ({run.error:+.1%})"
-            _say(self._measured, f"The engine held {format_bytes(run.measured)} once it was loaded; {forecast}.")
+            say(self._measured, f"The engine held {format_bytes(run.measured)} once it was loaded; {forecast}.")
 
     def _show_capacity(self, shape: MemoryShape | None, config: EngineConfig) -> None:
         cpu = config.backend is Backend.CPU
         self._table.setVisible(shape is not None and not cpu)
         context = self._units.context
         if shape is None:
-            _say(self._fits, "")
+            say(self._fits, "")
         elif cpu:
-            _say(self._fits, "The precision of the KV cache and kept prefixes have no effect on the CPU.")
+            say(self._fits, "The precision of the KV cache and kept prefixes have no effect on the CPU.")
         else:
-            _say(self._fits, f"What fits at most: chats of {context:,} tokens (forecast)")
+            say(self._fits, f"What fits at most: chats of {context:,} tokens (forecast)")
             cards, residual = self._adviser.cards_used(config), self._adviser.residual(config)
             forms = forms_of(shape.quantization.upper() or "16 bit", shape, self._path)
             self._table.show_cells(capacity_table(forms, cards, config, residual), context, config.quant_policy)
@@ -292,20 +293,3 @@ class MemoryPage(QScrollArea):
         if path == self._path:
             self._problem = f"There is no forecast. {problem.message} {problem.next_step}"
             self._refresh()
-
-
-def _label(
-    parent: QWidget, text: str = "", *, size: float = TYPE.body, bold: bool = False, dim: bool = False
-) -> QLabel:
-    label = QLabel(text, parent)
-    label.setTextFormat(Qt.TextFormat.PlainText)
-    label.setWordWrap(True)
-    label.setFont(font_of(label, size, bold=bold))
-    label.setProperty("dim", dim)
-    return label
-
-
-def _say(label: QLabel, words: str) -> None:
-    if label.text() != words:
-        label.setText(words)
-    label.setVisible(bool(words))

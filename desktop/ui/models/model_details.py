@@ -7,7 +7,7 @@ from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from desktop.domain.engine_support import EngineSupport
-from desktop.domain.shelf import ShelfEntry
+from desktop.domain.shelf import PLAIN, ShelfEntry
 from desktop.storage.model_card import ModelCard
 from desktop.ui.failure_card import FailureCard
 from desktop.ui.models.card_view import CardView
@@ -19,12 +19,14 @@ from desktop.ui.theme import SPACE, TYPE
 
 class ModelDetails(QScrollArea):
     """Signals:
-    load_requested, settings_requested (to load with), remove_requested, repair_requested: a ShelfEntry.
+    load_requested, settings_requested (to load with), quantize_requested, remove_requested, repair_requested: a
+    ShelfEntry.
     link_activated: an address in the card.
     """
 
     load_requested = Signal(object)
     settings_requested = Signal(object)
+    quantize_requested = Signal(object)
     remove_requested = Signal(object)
     repair_requested = Signal(object)
     link_activated = Signal(str)
@@ -46,6 +48,9 @@ class ModelDetails(QScrollArea):
         self._settings = QPushButton("Load with settings…", content)
         self._settings.setToolTip("See what it will take before it is loaded (Ctrl+Enter)")
         self._settings.clicked.connect(self._on_settings_clicked)
+        self._quantize = QPushButton("Quantize…", content)
+        self._quantize.setToolTip("Make it smaller, and compare the result with it")
+        self._quantize.clicked.connect(self._on_quantize_clicked)
         self._open = QPushButton("Open the folder", content)
         self._open.clicked.connect(self._on_open_clicked)
         self._repair = QPushButton("Check and repair", content)
@@ -56,7 +61,7 @@ class ModelDetails(QScrollArea):
         self._remove.clicked.connect(self._on_remove_clicked)
         buttons = QHBoxLayout()
         buttons.setSpacing(SPACE[1])
-        for button in (self._load, self._settings, self._open, self._repair, self._remove):
+        for button in (self._load, self._settings, self._quantize, self._open, self._repair, self._remove):
             button.setAccessibleName(button.text().rstrip("…"))
             buttons.addWidget(button)
         buttons.addStretch(1)
@@ -108,6 +113,7 @@ class ModelDetails(QScrollArea):
         self._load.setText("Loaded" if is_loaded else "Load")
         self._load.setEnabled(usable and not is_loaded)
         self._settings.setEnabled(usable)
+        self._quantize.setVisible(self._entry is not None and self._entry.precision in PLAIN)
         self._remove.setEnabled(not is_loaded)
         self._remove.setToolTip("Unload it first" if is_loaded else "")
 
@@ -141,6 +147,10 @@ class ModelDetails(QScrollArea):
     @Slot()
     def _on_settings_clicked(self) -> None:
         self.settings_requested.emit(self._entry)
+
+    @Slot()
+    def _on_quantize_clicked(self) -> None:
+        self.quantize_requested.emit(self._entry)
 
     @Slot()
     def _on_remove_clicked(self) -> None:

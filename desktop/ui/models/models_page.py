@@ -45,7 +45,8 @@ class ModelsPage(QWidget):
     """Signals:
     folders_changed: the folders that are searched, as the user named them.
     loading: a load was begun.
-    settings_requested: the ShelfEntry of a model that is to be loaded with settings.
+    settings_requested: the ShelfEntry of a model that is to be loaded with settings. quantize_requested: of one that is
+    to be quantized.
     link_activated: an address in a model's card.
     get_requested: search a hub. token_requested: the DownloadPlan of a model that needs a token.
     """
@@ -53,6 +54,7 @@ class ModelsPage(QWidget):
     folders_changed = Signal(object)
     loading = Signal()
     settings_requested = Signal(object)
+    quantize_requested = Signal(object)
     link_activated = Signal(str)
     get_requested = Signal()
     token_requested = Signal(object)
@@ -175,6 +177,7 @@ class ModelsPage(QWidget):
         self._list.doubleClicked.connect(self._on_load_current)
         self._details.load_requested.connect(self._load)
         self._details.settings_requested.connect(self.settings_requested)
+        self._details.quantize_requested.connect(self.quantize_requested)
         self._details.remove_requested.connect(self._plan_removal)
         self._details.repair_requested.connect(self._repair)
         self._details.link_activated.connect(self.link_activated)

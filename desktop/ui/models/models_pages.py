@@ -14,18 +14,21 @@ from desktop.ui.preferences import Preferences
 
 if TYPE_CHECKING:
     from desktop.domain.hub import DownloadPlan
+    from desktop.domain.shelf import ShelfEntry
     from desktop.services.models import Models
 
-MODELS, GET = "Models", "Get models"
+MODELS, GET, QUANTIZE = "Models", "Get models", "Quantize"
 
 
 class ModelsPages(QObject):
     """Signals:
     link_activated: an address in a model's card. settings_requested: a ShelfEntry, to be loaded with other settings.
+    chat_requested: the path of a model that was made here.
     """
 
     link_activated = Signal(str)
     settings_requested = Signal(object)
+    chat_requested = Signal(str)
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class ModelsPages(QObject):
         self._window = window
         pages.add(MODELS, self._make_models_page)
         pages.add(GET, self._make_get_page)
+        pages.add(QUANTIZE, self._make_quantize_page)
 
     @Slot()
     def get_models(self) -> None:
@@ -83,8 +87,27 @@ class ModelsPages(QObject):
         page.folders_changed.connect(self._preferences.set_model_folders)
         page.link_activated.connect(self.link_activated)
         page.settings_requested.connect(self.settings_requested)
+        page.quantize_requested.connect(self._quantize)
         page.get_requested.connect(self.get_models)
         page.token_requested.connect(self._look_at)
+        return page
+
+    @Slot(object)
+    def _quantize(self, entry: ShelfEntry) -> None:
+        from desktop.ui.quantize.quantize_page import QuantizePage
+
+        self._pages.show_page(QUANTIZE)
+        page = self._pages.page(QUANTIZE)
+        assert isinstance(page, QuantizePage)
+        page.plan(entry.path)
+
+    def _make_quantize_page(self) -> QWidget:
+        from desktop.ui.quantize.quantize_page import QuantizePage
+
+        models, engine = self._models(), self._preferences.settings.engine
+        page = QuantizePage(models.quantizer, models.shelf, self._host, models.quantized_folder, engine, self._window)
+        page.chat_requested.connect(self.chat_requested)
+        self._preferences.engine_changed.connect(page.set_config)
         return page
 
     def _make_get_page(self) -> QWidget:

@@ -1,0 +1,59 @@
+"""What is said of a job on screen."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from desktop.jobs.job_record import JobRecord, JobStatus
+from desktop.jobs.messages import JobStep, Progress
+
+_STEPS = {
+    JobStep.STARTING: "Starting",
+    JobStep.READING_TEXT: "Reading the text",
+    JobStep.LOADING: "Loading the model",
+    JobStep.CALIBRATING: "Calibrating",
+    JobStep.SMOOTHING: "Smoothing",
+    JobStep.PACKING: "Packing the weights",
+    JobStep.SAVING: "Writing the result",
+    JobStep.CHECKING: "Checking the result",
+    JobStep.ASKING: "Asking the prompts",
+    JobStep.READING_ALONG: "Reading along",
+}
+
+
+def step_words(progress: Progress | None) -> str:
+    """ "Calibrating, layer 3 of 28, about 4 min left (forecast)"."""
+    if progress is None:
+        return "Starting"
+    parts = [_STEPS[progress.step]]
+    if progress.layers:
+        parts.append(f"layer {progress.layer} of {progress.layers}")
+    if progress.seconds_left is not None:
+        parts.append(f"about {duration(progress.seconds_left)} left (forecast)")
+    return ", ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """ "40 s", "4 min", "2 h 5 min"."""
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def status_words(record: JobRecord) -> str:
+    """How a job stands, short."""
+    if record.status is JobStatus.QUEUED:
+        return "waits for its turn"
+    if record.status is JobStatus.RUNNING:
+        return f"{record.progress.fraction:.0%}" if record.progress is not None else "starting"
+    if record.status is JobStatus.ALONE:
+        return "goes on by itself"
+    when = f"{datetime.fromtimestamp(record.ended_at):%Y-%m-%d %H:%M}" if record.ended_at else ""
+    if record.status is JobStatus.STOPPED:
+        return f"stopped {when}".strip()
+    if record.status is JobStatus.FAILED:
+        return f"failed {when}".strip()
+    words = record.evaluation.grade.value if record.evaluation is not None else "done"
+    took = f"took {duration(record.ended_at - record.started_at)}" if record.started_at and record.ended_at else ""
+    return ", ".join(filter(None, (words, took, when)))
