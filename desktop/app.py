@@ -9,14 +9,11 @@ import logging
 import os
 import signal
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Callable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import qasync
@@ -39,6 +36,7 @@ from desktop.services.searcher import Searcher
 from desktop.services.store_writer import StoreWriter
 from desktop.services.title_proposer import TitleProposer
 from desktop.services.transfers import Transfers
+from desktop.services.uncaught import Uncaught
 from desktop.storage.checkpoint_reader import read_checkpoint
 from desktop.storage.conversations import ConversationStore
 from desktop.storage.instance_lock import InstanceLock
@@ -146,17 +144,19 @@ class App(QObject):
         self._asking = False
         self._jobs_go_on = True  # unless the user says otherwise: hours of work are not thrown away unasked
         self._ended = False
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def main(self, options: argparse.Namespace) -> int:
         """Show the window and run until it is closed, or until the question is answered."""
         self._over = asyncio.Event()
         self._asking = options.ask is not None
-        self._catch_what_nobody_caught()
+        loop = asyncio.get_running_loop()
+        Uncaught(self.notices, loop)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._leave)
         self._monitor.start()
         self.window.show()
         QTimer.singleShot(TAKE_UP_MILLISECONDS, self._take_up_downloads)
-        asyncio.get_running_loop().call_soon(_let_the_collector_work)
+        loop.call_soon(_let_the_collector_work)
         code = 1
         try:
             code = await (self._ask(options) if self._asking else self._wait_for_the_end(options.checkpoint))
@@ -388,35 +388,6 @@ class App(QObject):
         self.window.hide()  # ending the engine may take seconds in which nothing can be done here
         if self._over is not None:
             self._over.set()
-
-    def _catch_what_nobody_caught(self) -> None:
-        """Errors in slots, threads and tasks reach the log and the user; signals end the program in good order."""
-        sys.excepthook = self._on_uncaught
-        threading.excepthook = self._on_uncaught_in_thread
-        loop = asyncio.get_running_loop()
-        self._loop = loop
-        loop.set_exception_handler(self._on_uncaught_in_loop)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._leave)
-
-    def _on_uncaught(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        detail = "".join(traceback.format_exception(kind, error, trace))
-        logger.error(detail)
-        known = error.failure if isinstance(error, TurbodeskError) else None
-        self.notices.raise_notice(known or failure(FailureCode.INTERNAL, reason=error or kind.__name__, detail=detail))
-
-    def _on_uncaught_in_thread(self, arguments: threading.ExceptHookArgs) -> None:
-        if arguments.exc_value is not None and self._loop is not None:
-            self._loop.call_soon_threadsafe(
-                self._on_uncaught, arguments.exc_type, arguments.exc_value, arguments.exc_traceback
-            )
-
-    def _on_uncaught_in_loop(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        if error is None:
-            logger.error(context["message"])
-        else:
-            self._on_uncaught(type(error), error, error.__traceback__)
 
 
 def _empty_the_trash(store: ConversationStore) -> None:

@@ -14,8 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from tests.hardware import fake_nvml
+
+# Whether a machine is busy is no property of the code.
+hypothesis_settings.register_profile("turbodesk", deadline=None)
+hypothesis_settings.load_profile("turbodesk")
 
 
 def _running_threads() -> set[object]:

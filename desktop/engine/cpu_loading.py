@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -50,9 +51,10 @@ def load_model(
 
 def is_out_of_memory(failed: BaseException) -> bool:
     """Whether an exception says that memory ran out, on the host or on a card."""
-    return isinstance(failed, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(failed, RuntimeError) and "can't allocate memory" in str(failed)
-    )
+    if isinstance(failed, MemoryError | torch.OutOfMemoryError) or getattr(failed, "errno", 0) == errno.ENOMEM:
+        return True
+    words = str(failed).lower()  # of torch's allocator, and of the system where a file is to be mapped
+    return isinstance(failed, RuntimeError) and ("can't allocate memory" in words or "cannot allocate memory" in words)
 
 
 def _load(

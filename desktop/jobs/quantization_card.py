@@ -16,10 +16,10 @@ import torch
 
 from desktop.domain.calibration import CalibrationStatistics, Conversations
 from desktop.domain.quantization import command_line
+from desktop.jobs.job_record import RECORD_FILE
 from desktop.jobs.messages import LayerError, QuantizeJob
 from desktop.storage.model_card import read_summary
 
-RECORD_FILE = "turbodesk-quantization.json"
 _LICENSE_NAMES = ("license", "licence", "copying", "notice")
 _LIBRARIES = ("lmdeploy", "transformers", "torch", "safetensors")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import queue
 import shutil
 import signal
 import tempfile
@@ -70,6 +71,8 @@ class JobRunner(QObject):
         self._giving_way = False  # the chat's model is being unloaded for the next job
         self._gave_way = False
         self._stop_wanted = False
+        self._to_save: queue.SimpleQueue[list[JobRecord] | None] = queue.SimpleQueue()
+        self._saver: threading.Thread | None = None
         self._process: JobProcess | None = None
         self._work_thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -155,6 +158,7 @@ class JobRunner(QObject):
         self._poll.stop()
         record = self._records.get(self._current or 0)
         if record is None:
+            self._stop_saving()
             return
         process, thread, loop = self._process, self._work_thread, self._loop
         if go_on and isinstance(record.work, QuantizeJob) and process is not None and loop is not None:
@@ -168,6 +172,7 @@ class JobRunner(QObject):
             )
         self._current = None
         self._save()
+        self._stop_saving()
         if thread is not None:
             thread.join(STOP_SECONDS)
 
@@ -354,10 +359,26 @@ class JobRunner(QObject):
         self.job_ended.emit(self._records[record.id])
 
     def _save(self) -> None:
-        try:
-            write_records(self._folder / "jobs.json", list(self._records.values()))
-        except TurbodeskError as problem:
-            self.saving_failed.emit(problem.failure)
+        """In a thread: the disk may take its time, and the window must not wait for it."""
+        if self._saver is None:
+            self._saver = threading.Thread(target=self._save_all, name="job-list", daemon=True)
+            self._saver.start()
+        self._to_save.put(list(self._records.values()))
+
+    def _save_all(self) -> None:
+        while (records := self._to_save.get()) is not None:
+            try:
+                write_records(self._folder / "jobs.json", records)
+            except TurbodeskError as problem:
+                with contextlib.suppress(RuntimeError):  # the window has gone
+                    self.saving_failed.emit(problem.failure)
+
+    def _stop_saving(self) -> None:
+        """Wait until all is written."""
+        if self._saver is not None:
+            self._to_save.put(None)
+            self._saver.join(STOP_SECONDS)
+            self._saver = None
 
     def _state_file(self, number: int) -> Path:
         return self._folder / f"{number}.state.json"

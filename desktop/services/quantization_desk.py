@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import traceback
 from collections.abc import Callable
@@ -17,14 +18,14 @@ from desktop.domain.conversation import branch
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.engine_support import QuantizerSupport
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
-from desktop.domain.evaluation import PROMPTS
+from desktop.domain.evaluation import PROMPTS, Evaluation
 from desktop.domain.quantization import QuantizationPlan
 from desktop.domain.quantization_preflight import Room
 from desktop.domain.quantization_source import QuantizationSource
 from desktop.engine.support_asker import SupportAsker
 from desktop.engine.support_check import lmdeploy_version
 from desktop.jobs.job_process import JobProcess
-from desktop.jobs.job_record import EvaluationPair, JobRecord, JobStatus
+from desktop.jobs.job_record import EvaluationPair, JobRecord, JobStatus, keep_with_model
 from desktop.jobs.messages import (
     CalibrationCounted,
     CountCalibrationJob,
@@ -176,6 +177,8 @@ class QuantizationDesk(QObject):
         config = self._compared.pop(record.id, None)
         if config is not None and record.status is JobStatus.DONE and record.quantized is not None:
             self.compare(record, config)
+        if record.evaluation is not None:
+            threading.Thread(target=self._keep, args=(record.evaluation,), name="keep-verdict", daemon=True).start()
 
     @Slot(int, object)
     def _on_counted(self, number: int, answer: object) -> None:
@@ -184,6 +187,13 @@ class QuantizationDesk(QObject):
                 self.count_failed.emit(answer)
             else:
                 self.counted.emit(answer)
+
+    def _keep(self, evaluation: Evaluation) -> None:
+        try:
+            keep_with_model(evaluation)
+        except TurbodeskError as problem:
+            with contextlib.suppress(RuntimeError):  # the window has gone
+                self.runner.saving_failed.emit(problem.failure)
 
     def _inspect(self, path: str) -> None:
         try:

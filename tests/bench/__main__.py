@@ -63,6 +63,9 @@ FIGURES = (
     Figure("the same, 100 million weights", "bench_quantize", "large_ratio", "<=", 1.05),
     Figure("error of its time left at 25 %, demo model", "bench_quantize", "demo_left_error", "<=", 0.25),
     Figure("the same, 100 million weights", "bench_quantize", "large_left_error", "<=", 0.25),
+    Figure("longest GUI-thread stall while a job runs", "bench_quantize_window", "stall_max_ms", "<=", 50.0, "ms"),
+    Figure("the window's memory grows meanwhile by", "bench_quantize_window", "growth_mb", "<=", 10.0, "MB"),
+    Figure("torch, … modules in the window then", "bench_quantize_window", "engine_modules", "<=", 0),
 )
 
 

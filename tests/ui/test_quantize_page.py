@@ -81,7 +81,7 @@ def test_from_sixteen_bits_to_a_verdict(desk: Desk, tmp_path: Path) -> None:
     wait(desk, lambda: "of 32 samples" in form._text._figures.text())
     assert "kept for the verdict" in form._text._figures.text()
     assert form._start.isEnabled()
-    form._where.setText(str(tmp_path / "made"))
+    form._place.folder.setText(str(tmp_path / "made"))
     form._on_method_chosen()
     form._start.click()
     runner = desk.models.quantizer.runner
@@ -100,6 +100,9 @@ def test_from_sixteen_bits_to_a_verdict(desk: Desk, tmp_path: Path) -> None:
     assert sum(same) >= len(same) - 1
     assert found.grade in (Grade.INDISTINGUISHABLE, Grade.GOOD)
     assert found.original.perplexity.value < 20
+    kept = made / "turbodesk-evaluation.json"
+    wait(desk, kept.exists)
+    assert msgspec.json.decode(kept.read_bytes(), type=Evaluation) == found
     page._show_job(runner.jobs[0].id)
     view = page._view._evaluation
     assert view._grade.text() == found.grade.value.capitalize()
@@ -123,16 +126,16 @@ def test_what_cannot_begin_says_why(desk: Desk, tmp_path: Path) -> None:
     _, form = open_page(desk)
     assert form._start.isEnabled()
     for name in ("", "a/b", ".hidden"):
-        form._name.setText(name)
+        form._place.name.setText(name)
         form._refresh()
         assert not form._start.isEnabled()
         assert "needs a name" in form._warnings.text()
     (tmp_path / "there").mkdir()
-    form._where.setText(str(tmp_path))
-    form._name.setText("there")
+    form._place.folder.setText(str(tmp_path))
+    form._place.name.setText("there")
     form._refresh()
     assert "already something" in form._warnings.text()
-    form._name.setText("other")
+    form._place.name.setText("other")
     form._refresh()
     assert form._start.isEnabled()
     gptq = next(button for button in form._methods.findChildren(QRadioButton) if button.text().startswith("GPTQ"))
@@ -185,7 +188,7 @@ def test_kept_layers_are_planned_with_their_price(desk: Desk) -> None:
     words = form._kept_line.text()
     assert words.startswith("1 layer in 16 bit: model.layers.0.mlp.down_proj. The weights take 1")
     assert " kB more, and 25% of the error of all layers goes (forecast)." in words
-    assert form._name.text() == "demo-checkpoint-AWQ-mixed"
+    assert form._place.name.text() == "demo-checkpoint-AWQ-mixed"
 
 
 def test_two_models_or_two_precisions_can_be_compared(desk: Desk) -> None:

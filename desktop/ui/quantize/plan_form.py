@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,7 @@ import msgspec
 from PySide6.QtCore import QSignalBlocker, Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
-    QFormLayout,
     QHBoxLayout,
-    QLineEdit,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -33,6 +30,7 @@ from desktop.ui.controls import ChoiceBox, ElidedLabel, TickBox, plain_label, sa
 from desktop.ui.format import format_bytes
 from desktop.ui.quantize.job_words import duration
 from desktop.ui.quantize.method_choices import MethodChoices
+from desktop.ui.quantize.result_place import ResultPlace
 from desktop.ui.quantize.text_box import TextBox
 from desktop.ui.theme import SPACE, TYPE
 
@@ -97,7 +95,7 @@ class PlanForm(QScrollArea):
         entry = self._entries.get(self._path)
         return QuantizationPlan(
             source=self._path,
-            target=str(Path(self._where.text()).expanduser() / self._name.text().strip()),
+            target=str(self._place.target),
             method=method,
             samples=samples,
             sequence_length=length,
@@ -164,14 +162,9 @@ class PlanForm(QScrollArea):
         self._text.changed.connect(self._refresh)
         self._text.count_requested.connect(self._on_count_requested)
         self._text.conversations_requested.connect(self._desk.read_conversations)
-        self._name = QLineEdit(inner)
-        self._name.setAccessibleName("Name of the result")
-        self._name.textEdited.connect(self._refresh)
-        self._where = QLineEdit(str(self._folder), inner)
-        self._where.setAccessibleName("Folder in which the result goes")
-        self._where.textEdited.connect(self._refresh)
-        self._browse = QPushButton("Choose…", inner)
-        self._browse.clicked.connect(self._on_browse_clicked)
+        self._place = ResultPlace(self._folder, inner)
+        self._place.changed.connect(self._refresh)
+        self._place.folder_chosen.connect(self._on_method_chosen)
         self._kept_line = plain_label(inner)
         self._needs = plain_label(inner)
         self._warnings = plain_label(inner)
@@ -199,14 +192,6 @@ class PlanForm(QScrollArea):
 
     def _lay_out(self, content: QWidget, inner: QWidget) -> None:
         """In the order in which Tab goes through it."""
-        where = QHBoxLayout()
-        where.setSpacing(SPACE[1])
-        where.addWidget(self._where, 1)
-        where.addWidget(self._browse)
-        place = QFormLayout()
-        place.setHorizontalSpacing(SPACE[2])
-        place.addRow("Name", self._name)
-        place.addRow("In", where)
         buttons = QHBoxLayout()
         buttons.setSpacing(SPACE[1])
         buttons.addWidget(self._start)
@@ -236,7 +221,7 @@ class PlanForm(QScrollArea):
         column.addWidget(self._text_heading)
         column.addWidget(self._text)
         column.addWidget(plain_label(inner, "Result", bold=True))
-        column.addLayout(place)
+        column.addWidget(self._place)
         column.addWidget(self._kept_line)
         column.addWidget(plain_label(inner, "What it will need (forecast)", bold=True))
         column.addWidget(self._needs)
@@ -286,7 +271,7 @@ class PlanForm(QScrollArea):
         if plan is None or self._inspection is None:
             return None
         unload = self._chat_is_loaded and self._unload.isChecked()
-        room = self._desk.room(self._where.text() or str(self._folder), plan, unload_chat=unload)
+        room = self._desk.room(str(self._place.parent_folder), plan, unload_chat=unload)
         skipped = (*self._inspection.quantizer.skipped, *self._kept)
         return preflight(plan, self._inspection.source, room, skipped) if room is not None else None
 
@@ -296,11 +281,8 @@ class PlanForm(QScrollArea):
             return self._problem
         if problems := plan.problems():
             return f"{'; '.join(problems)}."
-        name = self._name.text().strip()
-        if not name or re.search(r"[/\0]", name) or name.startswith("."):
-            return "The result needs a name without slashes that does not begin with a dot."
-        if Path(plan.target).exists():
-            return f"There is already something at {plan.target}."
+        if problem := self._place.problem():
+            return problem
         if plan.facts.calibrates and not self._text.sources:
             return "The conversations are being read."
         return ""
@@ -341,13 +323,7 @@ class PlanForm(QScrollArea):
     def _name_result(self) -> None:
         entry, method = self._entries.get(self._path), self._methods.method
         if entry is not None and method is not None:
-            base = re.sub(r"[^\w.-]+", "-", entry.title.rpartition("/")[2]).lstrip(".")
-            name = f"{base}-{_SHORT[method]}{'-mixed' if self._kept else ''}"
-            number = 2
-            while (Path(self._where.text()).expanduser() / name).exists():
-                name = f"{base}-{_SHORT[method]}-{number}"
-                number += 1
-            self._name.setText(name)
+            self._place.suggest(entry.title, f"{_SHORT[method]}{'-mixed' if self._kept else ''}")
 
     @Slot()
     def _on_method_chosen(self) -> None:
@@ -365,23 +341,6 @@ class PlanForm(QScrollArea):
         if self._suggestion is not None:
             fitting = self._suggestion
             self._text.set_numbers(fitting.samples, fitting.sequence_length, fitting.batch_size)
-
-    @Slot()
-    def _on_browse_clicked(self) -> None:
-        from PySide6.QtWidgets import QFileDialog  # dialogs are not loaded before they are needed
-
-        dialog = QFileDialog(self, "A folder for the result", self._where.text())
-        dialog.setFileMode(QFileDialog.FileMode.Directory)
-        dialog.setOption(QFileDialog.Option.ShowDirsOnly)
-        dialog.fileSelected.connect(self._on_folder_chosen)
-        dialog.finished.connect(dialog.deleteLater)
-        dialog.open()
-
-    @Slot(str)
-    def _on_folder_chosen(self, folder: str) -> None:
-        self._where.setText(folder)
-        self._name_result()
-        self._refresh()
 
     def _job(self) -> QuantizeJob | None:
         plan, entry = self.plan, self._entries.get(self._path)
