@@ -312,7 +312,8 @@ class App(QObject):
             return
         named = self.settings.download_folder
         self.models().downloads.take_up({self._paths.models, Path(named or self._paths.models)})
-        self.models().quantizer.runner.start()
+        if not self._asking:  # jobs that wait are for whoever opens the window
+            self.models().quantizer.runner.start()
 
     @Slot(object)
     def _on_status_changed(self, status: EngineStatus) -> None:

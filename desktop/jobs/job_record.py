@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure
 from desktop.domain.evaluation import Evaluation
 from desktop.jobs.messages import LayerError, MeasureJob, Progress, Quantized, QuantizeJob
@@ -44,14 +45,16 @@ ENDED = frozenset((JobStatus.DONE, JobStatus.FAILED, JobStatus.STOPPED))
 class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One job. id: microseconds since the epoch when it was asked for, no two the same.
 
-    title: for the screen. unload_chat: the chat's model gives way while it runs. started_at, ended_at: seconds since
-    the epoch. pid: of its process while it runs alone. progress: the newest, of the whole job.
+    title: for the screen. unload_chat: the chat's model gives way while it runs. compare_with: compare the result with
+    the original afterwards, both loaded with these settings. started_at, ended_at: seconds since the epoch. pid: of its
+    process while it runs alone. progress: the newest, of the whole job.
     """
 
     id: int
     title: str
     work: Work
     unload_chat: bool = False
+    compare_with: EngineConfig | None = None
     status: JobStatus = JobStatus.QUEUED
     started_at: float | None = None
     ended_at: float | None = None

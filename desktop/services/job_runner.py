@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
+from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
 from desktop.jobs.job_process import JobProcess
 from desktop.jobs.job_record import ENDED, EvaluationPair, JobRecord, JobStatus, Work, read_records, write_records
@@ -116,10 +117,14 @@ class JobRunner(QObject):
         self.jobs_changed.emit()
         self._begin_next()
 
-    def add(self, work: Work, title: str, *, unload_chat: bool = False) -> int:
+    def add(
+        self, work: Work, title: str, *, unload_chat: bool = False, compare_with: EngineConfig | None = None
+    ) -> int:
         """Put a job at the end of the queue; returns its id."""
         number = max(time.time_ns() // 1000, max(self._records, default=0) + 1)
-        self._records[number] = JobRecord(id=number, title=title, work=work, unload_chat=unload_chat)
+        self._records[number] = JobRecord(
+            id=number, title=title, work=work, unload_chat=unload_chat, compare_with=compare_with
+        )
         self._save()
         self.jobs_changed.emit()
         self._begin_next()

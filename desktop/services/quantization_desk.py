@@ -25,7 +25,7 @@ from desktop.domain.quantization_source import QuantizationSource
 from desktop.engine.support_asker import SupportAsker
 from desktop.engine.support_check import lmdeploy_version
 from desktop.jobs.job_process import JobProcess
-from desktop.jobs.job_record import EvaluationPair, JobRecord, JobStatus, keep_with_model
+from desktop.jobs.job_record import EvaluationPair, JobRecord, keep_with_model
 from desktop.jobs.messages import (
     CalibrationCounted,
     CountCalibrationJob,
@@ -82,7 +82,6 @@ class QuantizationDesk(QObject):
         self.adviser = adviser
         self._open_store = open_store
         self._asker = asker
-        self._compared: dict[int, EngineConfig] = {}  # quantizations that are to be compared when they are done
         self._counting = 0
         self._counted.connect(self._on_counted)
         runner.job_ended.connect(self._on_job_ended)
@@ -131,10 +130,7 @@ class QuantizationDesk(QObject):
 
     def start(self, job: QuantizeJob, title: str, *, unload_chat: bool, compare_with: EngineConfig | None) -> int:
         """Put it in the queue; returns its id. compare_with: compare the result with the original afterwards."""
-        number = self.runner.add(job, title, unload_chat=unload_chat)
-        if compare_with is not None:
-            self._compared[number] = compare_with
-        return number
+        return self.runner.add(job, title, unload_chat=unload_chat, compare_with=compare_with)
 
     def compare(self, record: JobRecord, config: EngineConfig) -> int:
         """Compare what a quantization made with what it was made from; returns the id of the job."""
@@ -174,9 +170,8 @@ class QuantizationDesk(QObject):
 
     @Slot(object)
     def _on_job_ended(self, record: JobRecord) -> None:
-        config = self._compared.pop(record.id, None)
-        if config is not None and record.status is JobStatus.DONE and record.quantized is not None:
-            self.compare(record, config)
+        if record.compare_with is not None and record.quantized is not None:
+            self.compare(record, record.compare_with)
         if record.evaluation is not None:
             threading.Thread(target=self._keep, args=(record.evaluation,), name="keep-verdict", daemon=True).start()
 

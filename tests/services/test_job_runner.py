@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -50,7 +51,7 @@ class Bench:
             source=str(DEMO), target=str(self.folder / name), method=QuantizationMethod.ROUND, device="cpu"
         )
 
-    def quantize(self, name: str, **options: bool) -> int:
+    def quantize(self, name: str, **options: Any) -> int:
         return self.runner.add(QuantizeJob(plan=self.plan(name)), f"Quantize {name}", **options)
 
     def state(self, number: int) -> JobStatus:
@@ -135,6 +136,16 @@ def test_a_job_goes_on_without_the_window_and_is_found_again(bench: Bench) -> No
     bench.until(lambda: bench.state(waiting) is JobStatus.DONE)
     assert bench.state(number) is JobStatus.DONE
     assert read_checkpoint(bench.folder / "one").quantization is not None
+
+
+def test_what_was_to_follow_a_job_is_not_forgotten_with_the_window(bench: Bench) -> None:
+    number = bench.quantize("one", compare_with=EngineConfig(backend=Backend.CPU))
+    bench.until(lambda: bench.runner.job(number).progress is not None)
+    bench.runner.close(go_on=True)
+    bench.restart()
+    found = bench.runner.job(number)
+    assert found.compare_with == EngineConfig(backend=Backend.CPU)
+    bench.runner.stop(number)
 
 
 def test_a_job_that_is_alone_can_be_stopped(bench: Bench) -> None:
