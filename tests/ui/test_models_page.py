@@ -194,8 +194,9 @@ def test_a_model_of_pickles_says_so_and_asks_once(desk: Desk, folder: Path) -> N
     consent(desk, page)._on_allow_clicked()
     desk.until(lambda: not page.findChildren(ConsentDialog))
     assert loads_at_once(desk, page)
-    with desk.bot.waitSignal(desk.models.inspector.forgotten, timeout=10_000):
-        desk.models.inspector.forget(str(model))
+    assert page._details._forget.isVisible()
+    page._details._forget.click()
+    desk.until(lambda: page._state.text() == "of pickles asks again before it is loaded")
     loader.load(entry)
     consent(desk, page)
 

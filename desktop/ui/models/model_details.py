@@ -19,8 +19,8 @@ from desktop.ui.theme import SPACE, TYPE
 
 class ModelDetails(QScrollArea):
     """Signals:
-    load_requested, settings_requested (to load with), quantize_requested, remove_requested, repair_requested: a
-    ShelfEntry.
+    load_requested, settings_requested (to load with), quantize_requested, remove_requested, repair_requested,
+    forget_requested (what was allowed): a ShelfEntry.
     link_activated: an address in the card.
     """
 
@@ -28,6 +28,7 @@ class ModelDetails(QScrollArea):
     settings_requested = Signal(object)
     quantize_requested = Signal(object)
     remove_requested = Signal(object)
+    forget_requested = Signal(object)
     repair_requested = Signal(object)
     link_activated = Signal(str)
 
@@ -59,12 +60,23 @@ class ModelDetails(QScrollArea):
         self._repair.hide()
         self._remove = QPushButton("Remove…", content)
         self._remove.clicked.connect(self._on_remove_clicked)
-        buttons = QHBoxLayout()
+        self._forget = QPushButton("Ask again", content)
+        self._forget.setToolTip("Forget what was allowed, and ask again before it is loaded")
+        self._forget.clicked.connect(self._on_forget_clicked)
+        self._forget.hide()
+        buttons = QVBoxLayout()  # in two rows, for the smallest window
         buttons.setSpacing(SPACE[1])
-        for button in (self._load, self._settings, self._quantize, self._open, self._repair, self._remove):
-            button.setAccessibleName(button.text().rstrip("…"))
-            buttons.addWidget(button)
-        buttons.addStretch(1)
+        for row in (
+            (self._load, self._settings, self._quantize),
+            (self._open, self._repair, self._forget, self._remove),
+        ):
+            line = QHBoxLayout()
+            line.setSpacing(SPACE[1])
+            for button in row:
+                button.setAccessibleName(button.text().rstrip("…"))
+                line.addWidget(button)
+            line.addStretch(1)
+            buttons.addLayout(line)
         self._facts = FactsForm()
         self._engines = EnginesView(content)
         self._card = CardView(content)
@@ -114,6 +126,7 @@ class ModelDetails(QScrollArea):
         self._load.setEnabled(usable and not is_loaded)
         self._settings.setEnabled(usable)
         self._quantize.setVisible(self._entry is not None and self._entry.precision in PLAIN)
+        self._forget.setVisible(self._entry is not None and self._entry.needs_consent)
         self._remove.setEnabled(not is_loaded)
         self._remove.setToolTip("Unload it first" if is_loaded else "")
 
@@ -151,6 +164,10 @@ class ModelDetails(QScrollArea):
     @Slot()
     def _on_quantize_clicked(self) -> None:
         self.quantize_requested.emit(self._entry)
+
+    @Slot()
+    def _on_forget_clicked(self) -> None:
+        self.forget_requested.emit(self._entry)
 
     @Slot()
     def _on_remove_clicked(self) -> None:

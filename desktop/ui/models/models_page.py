@@ -180,6 +180,8 @@ class ModelsPage(QWidget):
         self._details.quantize_requested.connect(self.quantize_requested)
         self._details.remove_requested.connect(self._plan_removal)
         self._details.repair_requested.connect(self._repair)
+        self._details.forget_requested.connect(self._forget)
+        inspector.forgotten.connect(self._on_forgotten)
         self._details.link_activated.connect(self.link_activated)
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -219,6 +221,13 @@ class ModelsPage(QWidget):
     def _load(self, entry: ShelfEntry) -> None:
         self._models.loader.load(entry)
         self.loading.emit()
+
+    def _forget(self, entry: ShelfEntry) -> None:
+        self._models.inspector.forget(entry.path)
+
+    @Slot(str)
+    def _on_forgotten(self, path: str) -> None:
+        self._show_state(f"{Path(path).name} asks again before it is loaded")
 
     def _repair(self, entry: ShelfEntry) -> None:
         self._models.downloads.repair(Path(entry.path))
