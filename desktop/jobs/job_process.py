@@ -109,6 +109,7 @@ class JobProcess:
                 task.cancel()
             for transport in outputs:
                 transport.close()
+            self._close_outputs()
         if isinstance(ended, Failure):
             raise TurbodeskError(ended)
         return ended
@@ -132,10 +133,14 @@ class JobProcess:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
             self._process = await starting
+            raise
+
+    def _close_outputs(self) -> None:
+        """Those too that nothing reads yet, when it was cancelled in the middle of the start."""
+        if self._process is not None:
             for pipe in (self._process.stdout, self._process.stderr):
                 assert pipe is not None
                 pipe.close()
-            raise
 
     async def cancel(self) -> None:
         """End the job and remove what it had made; run() then raises job_cancelled."""

@@ -10,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pytest
 
 from desktop.domain.errors import FailureCode, TurbodeskError
+from desktop.jobs import job_process
 from desktop.jobs.job_process import JobProcess
 from desktop.jobs.job_state import read_state
 from desktop.jobs.messages import Failed, JobEvent, JobState, JobStep, Progress, Quantized
@@ -130,6 +132,8 @@ async def test_when_the_window_dies(detached: bool, tmp_path: Path, guide: Path)
     program = """
 import asyncio, sys
 from pathlib import Path
+from typing import IO
+from desktop.jobs import job_process
 from desktop.jobs.job_process import JobProcess
 from desktop.jobs.messages import JobStep, Progress
 from tests.jobs.running import demo_job
@@ -183,3 +187,28 @@ async def test_cancelled_before_it_has_begun_leaves_no_process(tmp_path: Path, g
             await running
         assert job.pid is None or not psutil.pid_exists(job.pid)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("opened", [0, 1])
+async def test_cancelled_between_its_two_outputs_closes_both(
+    tmp_path: Path, guide: Path, monkeypatch: pytest.MonkeyPatch, opened: int
+) -> None:
+    pipes = []
+    read = job_process._reader
+
+    async def cancelled_later(pipe: IO[bytes]) -> object:
+        pipes.append(pipe)
+        if len(pipes) > opened:
+            running.cancel()
+            await asyncio.sleep(1)
+        return await read(pipe)
+
+    monkeypatch.setattr(job_process, "_reader", cancelled_later)
+    job = JobProcess(demo_job(tmp_path / "out", guide), lambda event: None)
+    running = asyncio.create_task(job.run())
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert job._process is not None
+    for pipe in (job._process.stdout, job._process.stderr):
+        assert pipe is not None
+        assert pipe.closed
