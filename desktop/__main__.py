@@ -45,7 +45,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def main() -> int:
     """Run Turbodesk; returns the process's exit code."""
-    gc.disable()  # until the window is up, see app.py
+    gc.disable()  # GarbageCollector does it when the window is up, in the right thread
     options = parse_arguments(sys.argv[1:])
     if reason := startup.why_no_screen():
         os.environ["QT_QPA_PLATFORM"] = "offscreen"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import signal
@@ -28,6 +27,7 @@ from desktop.hardware.nvml import NvmlReader
 from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
+from desktop.services.garbage_collector import GarbageCollector
 from desktop.services.gpu_monitor import GpuMonitor
 from desktop.services.library import Library
 from desktop.services.memory_history import MemoryHistory
@@ -90,6 +90,7 @@ class App(QObject):
 
     def __init__(self, paths: AppPaths, make_engine: Callable[[Callable[[str], None]], Engine] | None = None) -> None:
         super().__init__()
+        self._garbage = GarbageCollector(parent=self)
         self._paths = paths
         self._lock = InstanceLock(paths.data)
         _write_log(paths.log)
@@ -156,7 +157,7 @@ class App(QObject):
         self._monitor.start()
         self.window.show()
         QTimer.singleShot(TAKE_UP_MILLISECONDS, self._take_up_downloads)
-        loop.call_soon(_let_the_collector_work)
+        loop.call_soon(self._garbage.start)
         code = 1
         try:
             code = await (self._ask(options) if self._asking else self._wait_for_the_end(options.checkpoint))
@@ -393,12 +394,6 @@ class App(QObject):
 
 def _empty_the_trash(store: ConversationStore) -> None:
     store.purge(time.time() - KEPT_SECONDS)
-
-
-def _let_the_collector_work() -> None:
-    """Garbage collection was off while everything was imported and built, which it would have slowed for nothing."""
-    gc.freeze()
-    gc.enable()
 
 
 def _write_log(folder: Path) -> None:

@@ -16,11 +16,16 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from desktop.services.garbage_collector import collect_due
 from tests.hardware import fake_nvml
 
 # Whether a machine is busy is no property of the code.
 hypothesis_settings.register_profile("turbodesk", deadline=None)
 hypothesis_settings.load_profile("turbodesk")
+
+
+# Tests collect between each other, in the main thread, for the reason that desktop/services/garbage_collector.py gives.
+gc.disable()
 
 
 def _running_threads() -> set[object]:
@@ -52,6 +57,12 @@ def _no_thread_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         time.sleep(0.02)
     if left:
         pytest.fail(f"threads left behind: {left}")
+
+
+@pytest.fixture(autouse=True)
+def _garbage_is_collected_here() -> Iterator[None]:
+    yield
+    collect_due()
 
 
 @pytest.fixture(scope="session")
