@@ -22,7 +22,6 @@ from PySide6.QtWidgets import QApplication
 from desktop.domain.counting import counted
 from desktop.domain.errors import Action, FailureCode, TurbodeskError, failure
 from desktop.engine.base import Engine
-from desktop.engine.process_engine import ProcessEngine
 from desktop.hardware.nvml import NvmlReader
 from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
@@ -37,7 +36,6 @@ from desktop.services.store_writer import StoreWriter
 from desktop.services.title_proposer import TitleProposer
 from desktop.services.transfers import Transfers
 from desktop.services.uncaught import Uncaught
-from desktop.storage.checkpoint_reader import read_checkpoint
 from desktop.storage.conversations import ConversationStore
 from desktop.storage.instance_lock import InstanceLock
 from desktop.storage.paths import AppPaths, app_paths, demo_checkpoint
@@ -48,6 +46,7 @@ from desktop.ui.memory.gauge import MemoryGauge
 from desktop.ui.theme import STYLE, apply_theme
 
 if TYPE_CHECKING:
+    from desktop.domain.checkpoint import Checkpoint
     from desktop.services.models import Models
 
 logger = logging.getLogger(__name__)
@@ -101,7 +100,7 @@ class App(QObject):
         self.notices = Notices(self)
         self._writer = StoreWriter(self._open_store, self)
         checkpoint = self.settings.checkpoint or str(demo_checkpoint())
-        self.host = EngineHost(make_engine or self._make_engine, read_checkpoint, parent=self)
+        self.host = EngineHost(make_engine or self._make_engine, _read_checkpoint, parent=self)
         self.host.set_default(checkpoint)
         self.library = Library(self._store, self._writer, parent=self)
         self.library.write(_empty_the_trash)
@@ -273,6 +272,8 @@ class App(QObject):
             engine_logger.info(line)
             on_log(line)
 
+        from desktop.engine.process_engine import ProcessEngine
+
         return ProcessEngine(on_log=log)
 
     def _apply_settings(self) -> None:
@@ -390,6 +391,12 @@ class App(QObject):
         self.window.hide()  # ending the engine may take seconds in which nothing can be done here
         if self._over is not None:
             self._over.set()
+
+
+def _read_checkpoint(path: str) -> Checkpoint:
+    from desktop.storage.checkpoint_reader import read_checkpoint  # the first load pays for it, not the start
+
+    return read_checkpoint(path)
 
 
 def _empty_the_trash(store: ConversationStore) -> None:

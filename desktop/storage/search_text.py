@@ -24,10 +24,10 @@ _PAIRED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff"
 )
-_RUN = re.compile(rf"([{_PAIRED}]+)|[^\W_{_PAIRED}]+")
+_RUN = rf"([{_PAIRED}]+)|[^\W_{_PAIRED}]+"
 _WORD = rf"[^\W_{_PAIRED}]"
 _BETWEEN = rf"(?:(?![{_PAIRED}])[\W_])*+"  # some of the paired are no letters to Python
-_QUOTED = re.compile(r'"([^"]*)"|([^"\s]+)')
+_QUOTED = r'"([^"]*)"|([^"\s]+)'
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 
 
@@ -54,7 +54,7 @@ def fold(text: str) -> str:
 
 def words(text: str) -> Iterator[str]:
     """The words of a text as they are indexed, in order."""
-    for match in _RUN.finditer(fold(text)):
+    for match in re.finditer(_RUN, fold(text)):
         word = match[0]
         if match[1] is None:
             yield word[:LONGEST_WORD]
@@ -84,9 +84,9 @@ def parse_query(text: str) -> Query | None:
     """
     phrases: list[Phrase] = []
     patterns: list[str] = []
-    for match in _QUOTED.finditer(text[:_LONGEST_QUERY].translate(str.maketrans("“”", '""'))):
+    for match in re.finditer(_QUOTED, text[:_LONGEST_QUERY].translate(str.maketrans("“”", '""'))):
         piece, exact = (match[1], True) if match[1] is not None else (match[2], False)
-        runs = list(_RUN.finditer(fold(piece)))
+        runs = list(re.finditer(_RUN, fold(piece)))
         found = list(words(piece))
         if not found or len(phrases) >= MOST_QUERY_WORDS:
             continue

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 from PySide6.QtCore import QObject, Qt, Slot
 from PySide6.QtGui import QColor, QFont, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
@@ -19,8 +19,7 @@ SPACE = (4, 8, 12, 16, 24, 32)  # pixels between and inside things; nothing else
 RADIUS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class TypeScale:
+class TypeScale(msgspec.Struct, frozen=True):
     """Sizes of text in points."""
 
     small: float = 8.5
@@ -32,8 +31,7 @@ class TypeScale:
 TYPE = TypeScale()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Palette:
+class Palette(msgspec.Struct, frozen=True, kw_only=True):
     """Every colour of the window. The memory colours are told apart by the colour-blind."""
 
     text: str

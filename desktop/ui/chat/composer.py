@@ -80,7 +80,8 @@ class Composer(QFrame):
     def set_model_name(self, name: str) -> None:
         """Whom the message goes to."""
         self.edit.setPlaceholderText(f"Message {name} …" if name else "Write a message …")
-        self.edit.viewport().update()  # Qt does not repaint when only the placeholder changes
+        if self.isVisible():  # asked for while the window is built, the first viewport costs 15 ms
+            self.edit.viewport().update()  # Qt does not repaint when only the placeholder changes
 
     def set_hint(self, words: str) -> None:
         """A short line beside the button."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
+import msgspec
 from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from desktop.domain.conversation import Message, MessageState
@@ -14,8 +14,7 @@ _TICK_MILLISECONDS = 300
 _SMOOTHING = 0.35  # weight of the newest tick
 
 
-@dataclass(slots=True)
-class _Count:
+class _Count(msgspec.Struct):
     conversation_id: int
     tokens: int = 0
     tokens_before: int = 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
+import msgspec
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
@@ -21,8 +21,7 @@ _LINE = 80  # characters of the arguments on the line
 _LAID_OUT = 20_000  # characters of JSON, at most, that get line ends
 
 
-@dataclass(frozen=True, slots=True)
-class ToolAnswer:
+class ToolAnswer(msgspec.Struct, frozen=True):
     """What the user said to a call of this reply: run it, or don't, or the result of a tool of the user's own.
 
     always: never ask again for this tool.

@@ -167,8 +167,10 @@ class MemoryGauge(QWidget):
     def paintEvent(self, _event: QPaintEvent) -> None:
         colours = palette_of(self)
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(colours.panel))
-        painter.fillRect(0, 0, self.width(), 1, QColor(colours.line))
+        painter.setPen(Qt.PenStyle.NoPen)  # not fillRect: its first call makes an enum of 180 gradients
+        for colour, height in ((colours.panel, self.height()), (colours.line, 1)):
+            painter.setBrush(QColor(colour))
+            painter.drawRect(0, 0, self.width(), height)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         self._paint_words(painter, colours)
         area = self._bars_area()

@@ -72,14 +72,17 @@ class Timeline(QWidget):
         self._painted_at = self._now if self._changes else -math.inf
         colours = palette_of(self)
         painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(colours.panel))
+        painter.setPen(Qt.PenStyle.NoPen)  # not fillRect, as in the gauge
+        painter.setBrush(QColor(colours.panel))
+        painter.drawRect(self.rect())
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         area = QRectF(self.rect())
-        box = QPainterPath()
-        box.addRoundedRect(area, 4, 4)
-        painter.fillPath(box, QColor(colours.free))
+        painter.setBrush(QColor(colours.free))
+        painter.drawRoundedRect(area, 4, 4)
         if not self._changes:
             return
+        box = QPainterPath()
+        box.addRoundedRect(area, 4, 4)
         painter.setClipPath(box)
         line = self._line(area.adjusted(0, 3, 0, -3))
         below = QPolygonF(line)
