@@ -60,6 +60,8 @@ class GaugeContent:
     @property
     def legend(self) -> tuple[Segment, ...]:
         """The segments of all bars together, by label, in the order of the bars."""
+        if len(self.bars) == 1:
+            return self.bars[0].segments
         sums: dict[str, Segment] = {}
         for bar in self.bars:
             for part in bar.segments:

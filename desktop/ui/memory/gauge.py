@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -38,6 +39,7 @@ NARROW, TOO_NARROW_FOR_TIMELINE = 900, 480
 SPOKEN_SECONDS = 3.0
 LEAST_SECONDS = 0.24  # between two contents
 SPOKEN_CHANGE = 0.05
+ALL_EIGHTS = str.maketrans("0123456789", "8" * 10)
 SHORT_LABELS = {
     "other programs": "other",
     "this engine": "engine",
@@ -199,6 +201,9 @@ class MemoryGauge(QWidget):
         self._small_font = font_of(self, TYPE.small)
         self._title_metrics = QFontMetrics(self._title_font)
         self._small_metrics = QFontMetrics(self._small_font)
+        # The same few texts come again and again, and Qt would shape them anew each time.
+        self._title_width = lru_cache(8)(self._title_metrics.horizontalAdvance)
+        self._small_width = lru_cache(64)(self._small_metrics.horizontalAdvance)
 
     def _gap(self) -> int:
         return SPACE[3] if self.width() < NARROW else SPACE[4]
@@ -206,8 +211,8 @@ class MemoryGauge(QWidget):
     def _left_width(self) -> int:
         """Room for the words, in coarse steps: live figures must not push the bars about."""
         words = max(
-            self._title_metrics.horizontalAdvance(self._content.title),
-            self._small_metrics.horizontalAdvance("".join("8" if c.isdigit() else c for c in self._content.detail)),
+            self._title_width(self._content.title),
+            self._small_width(self._content.detail.translate(ALL_EIGHTS)),
         )
         return min(max(-(-words // 32) * 32, LEAST_LEFT_WIDTH), round(self.width() * 0.36))
 
@@ -258,9 +263,9 @@ class MemoryGauge(QWidget):
         columns = -(-len(bars) // BARS_PER_COLUMN)
         column_width = (area.width() - (columns - 1) * SPACE[3]) // columns
         metrics = self._small_metrics
-        label_width = min(max(metrics.horizontalAdvance(bar.label) for bar in bars), column_width // 3)
+        label_width = min(max(self._small_width(bar.label) for bar in bars), column_width // 3)
         figures = [_figure(bar) for bar in bars]
-        figure_width = metrics.horizontalAdvance("8" * max(map(len, figures)))
+        figure_width = self._small_width("8" * max(map(len, figures)))
         painter.setFont(self._small_font)
         for number, (bar, figure) in enumerate(zip(bars, figures, strict=True)):
             column, row = divmod(number, BARS_PER_COLUMN)
@@ -274,7 +279,7 @@ class MemoryGauge(QWidget):
             baseline = cell.center().y() + metrics.capHeight() // 2 + 1
             label = metrics.elidedText(bar.label, Qt.TextElideMode.ElideRight, label_width)
             painter.drawText(cell.left(), baseline, label)
-            painter.drawText(cell.right() + 1 - metrics.horizontalAdvance(figure), baseline, figure)
+            painter.drawText(cell.right() + 1 - self._small_width(figure), baseline, figure)
             cell.adjust(label_width + SPACE[1], 0, -figure_width - SPACE[1], 0)
             paint_bar(painter, QRectF(cell), bar, colours)
 
@@ -283,13 +288,13 @@ class MemoryGauge(QWidget):
         swatch, gap = 9, SPACE[2]
         parts = self._content.legend
         texts = [f"{part.label} {part.figure}" for part in parts]
-        if sum(map(metrics.horizontalAdvance, texts)) + len(texts) * (swatch + SPACE[0] + gap) - gap > area.width():
+        if sum(map(self._small_width, texts)) + len(texts) * (swatch + SPACE[0] + gap) - gap > area.width():
             texts = [f"{SHORT_LABELS.get(part.label, part.label)} {part.figure}" for part in parts]
             gap = SPACE[1]
         painter.setFont(self._small_font)
         x, top = area.left(), area.bottom() + 1 + SPACE[0]
         for part, text in zip(parts, texts, strict=True):
-            width = swatch + SPACE[0] + metrics.horizontalAdvance(text)
+            width = swatch + SPACE[0] + self._small_width(text)
             if x + width > area.right() + 1:
                 break
             painter.setPen(Qt.PenStyle.NoPen)
@@ -304,9 +309,11 @@ class MemoryGauge(QWidget):
     def _speak(self, time: float) -> None:
         """The description for screen readers: seldom enough to be heard out, at once when much has changed."""
         content, last = self._content, self._spoken
+        if content.spoken == last.spoken:
+            return
         jump = content.source != last.source or abs(content.used - last.used) > SPOKEN_CHANGE * content.total
         jump = jump or [part.label for part in content.legend] != [part.label for part in last.legend]
-        if content.spoken != last.spoken and (jump or time - self._spoken_at >= SPOKEN_SECONDS):
+        if jump or time - self._spoken_at >= SPOKEN_SECONDS:
             self._spoken, self._spoken_at = content, time
             self.setAccessibleDescription(content.spoken)
 
