@@ -20,7 +20,7 @@ run: $(VENV)/.run  ## Install what is needed and open the window (ARGS="--help" 
 	@$(BIN)/python -m desktop $(ARGS)
 
 test: $(VENV)/.dev  ## Install what tests need and run them
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: $(VENV)/.dev  ## Formatting, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 
@@ -36,7 +38,33 @@ class Conversations(msgspec.Struct, frozen=True, tag="conversations"):
     conversations: tuple[tuple[CalibrationMessage, ...], ...]
 
 
-CalibrationSource = ShippedText | TextFile | JsonLinesFile | Conversations
+class BuiltInSet(msgspec.Struct, frozen=True, tag="built_in"):
+    """One of LMDeploy's own sets, which it fetches from Hugging Face and samples in its own way. It stands alone.
+
+    name: a key of BUILT_IN_SETS. mirror: of Hugging Face, an address; "": Hugging Face itself.
+    """
+
+    name: str
+    mirror: str = ""
+
+
+BUILT_IN_SETS = {
+    "wikitext2": "WikiText-2, articles in English",
+    "c4": "C4, web pages in English",
+    "pileval": "Pile validation, mixed text and code",
+    "openwebtext": "OpenWebText, web pages in English",
+    "gsm8k": "GSM8K, questions of school mathematics",
+    "neuralmagic_calibration": "Neural Magic's calibration set, chats in English",
+    "open-platypus": "Open-Platypus, chats on science and logic",
+}
+"""By the name that LMDeploy has for it (lmdeploy/lite/utils/calib_dataloader.py), what it holds."""
+
+CalibrationSource = ShippedText | TextFile | JsonLinesFile | Conversations | BuiltInSet
+
+
+def built_in_set(sources: Sequence[CalibrationSource]) -> BuiltInSet | None:
+    """The set of LMDeploy's among these, which is then the only one."""
+    return next((source for source in sources if isinstance(source, BuiltInSet)), None)
 
 
 class LengthBin(msgspec.Struct, frozen=True):
@@ -51,7 +79,8 @@ class CalibrationStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
     pieces: that may be used; duplicates: left out because they were there before; held_out: kept for the verdict, never
     used for calibration. tokens: of the pieces that may be used, counted until there were enough for the samples
-    unless all were asked for (`counted_all`). samples: sequences that came of it, of `sequence_length` tokens each;
+    unless all were asked for (`counted_all`). Of a built-in set of LMDeploy only the tokens of its samples are known,
+    and pieces is 0. samples: sequences that came of it, of `sequence_length` tokens each;
     wanted: that were asked for. lengths: of the counted pieces. sha256: of the tokens of the samples as 64-bit
     little-endian numbers, "" without samples. warnings: sentences.
     """

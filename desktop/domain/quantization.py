@@ -200,15 +200,17 @@ _COMMANDS = {
 }
 
 
-def command_line(plan: QuantizationPlan) -> str:
+def command_line(plan: QuantizationPlan, built_in_set: str = "") -> str:
     """The same job as a shell command.
 
-    LMDeploy's command reads calibration text from its own online sets only, so the command names one of them:
-    python_script() makes the same job with the same text. The command cannot keep layers (`kept`) either.
+    LMDeploy's command reads calibration text from its own online sets only: built_in_set, or the one that it takes by
+    itself. python_script() makes the same job with any text. The command cannot keep layers (`kept`) either.
     """
     words = ["lmdeploy", "lite", _COMMANDS[plan.method], plan.source, "--work-dir", plan.target]
     if plan.device == "cpu":
         words = ["CUDA_VISIBLE_DEVICES=", *words]
+    if built_in_set and plan.facts.calibrates:
+        words += ["--calib-dataset", built_in_set]
     for name, value in lite_arguments(plan).items():
         flag = f"--{name.replace('_', '-')}"
         if value is True:

@@ -8,11 +8,13 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
 
-from desktop.domain.calibration import CalibrationSource, CalibrationStatistics, LengthBin
+from desktop.domain.calibration import CalibrationSource, CalibrationStatistics, LengthBin, built_in_set
 from desktop.domain.counting import counted
 from desktop.domain.errors import FailureCode, error
+from desktop.jobs.built_in_sets import read_built_in_set
 from desktop.jobs.pieces import READ_LIMIT, Conversation, Pieces, read_pieces
 
 _BINS = (1, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
@@ -39,6 +41,11 @@ def make_calibration_set(
     tokenizer: of Transformers. The same sources, tokenizer, numbers and seed give the same sequences. Stops reading
     when there are enough, unless count_all. Raises TurbodeskError (calibration_unusable) when there is not even one.
     """
+    if chosen := built_in_set(sources):
+        made = read_built_in_set(chosen, tokenizer, samples, sequence_length, seed)
+        none = Pieces(calibration=(), held_out=(), duplicates=0)
+        statistics = _statistics(none, [sequence_length] * len(made), made, samples, sequence_length, False)
+        return _checked(CalibrationSet(made, msgspec.structs.replace(statistics, lengths=())))
     pieces = read_pieces(sources)
     order = list(pieces.calibration)
     random.Random(seed).shuffle(order)
@@ -56,13 +63,17 @@ def make_calibration_set(
         for start in range(0, min(wanted, len(tokens) - sequence_length + 1), sequence_length)
     ]
     statistics = _statistics(pieces, lengths, made, samples, sequence_length, len(lengths) == len(order))
-    if not made:
+    return _checked(CalibrationSet(made, statistics))
+
+
+def _checked(found: CalibrationSet) -> CalibrationSet:
+    if not found.samples:
         reason = (
-            f"it has {counted(len(tokens), 'token')} and one sequence alone takes {sequence_length:,}; "
-            "add text or choose shorter sequences"
+            f"it has {counted(found.statistics.tokens, 'token')} and one sequence alone takes "
+            f"{found.statistics.sequence_length:,}; add text or choose shorter sequences"
         )
         raise error(FailureCode.CALIBRATION_UNUSABLE, what="The text", reason=reason)
-    return CalibrationSet(made, statistics)
+    return found
 
 
 def token_lists(pieces: Sequence[str | Conversation], tokenizer: Any) -> list[list[int]]:

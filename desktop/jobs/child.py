@@ -17,6 +17,7 @@ from typing import NoReturn
 
 import msgspec
 
+from desktop.domain.calibration import built_in_set
 from desktop.domain.errors import FailureCode, TurbodeskError, failure
 from desktop.engine import framing
 from desktop.engine.child import take_streams, write_whole
@@ -116,13 +117,13 @@ def main() -> None:
     """Read the job, run it, tell how it ended."""
     # Before torch is imported: threads that spin while they wait made a job on a busy machine ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
     frames_in, out = take_streams()
     if hasattr(os, "nice"):
         os.nice(_NICE)
     start = framing.read_message_blocking(frames_in, _to_job)
     if not isinstance(start, Start):
         _leave(1)
+    _allow_network(start.job)
     threading.Thread(target=_listen, args=(frames_in,), name="window-watch", daemon=True).start()
     teller = Teller(out, JobStateFile(Path(start.state_file) if start.state_file else None))
     teller.event(Progress(step=JobStep.STARTING))  # loading torch takes seconds
@@ -136,6 +137,15 @@ def main() -> None:
         detail = traceback.format_exc()
         teller.end(Failed(failure(FailureCode.JOB_FAILED, when="for a reason unknown", reason=reason, detail=detail)))
     _leave(0)
+
+
+def _allow_network(job: Job) -> None:
+    """Let the hub's libraries, which are not imported yet, reach the network only for a set that LMDeploy fetches."""
+    chosen = built_in_set(getattr(job, "calibration", ()))
+    if chosen is None:
+        os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+    elif chosen.mirror:
+        os.environ["HF_ENDPOINT"] = chosen.mirror
 
 
 def _leave(code: int) -> NoReturn:

@@ -92,7 +92,7 @@ def _read(source: CalibrationSource, known: _Known) -> Iterator[str | Conversati
         yield from _json_lines(Path(source.path), known)
     elif isinstance(source, TextFile):
         yield from _paragraphs(Path(source.path), known)
-    else:
+    elif isinstance(source, ShippedText):
         yield from _shipped(source, known)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import torch
 
-from desktop.domain.calibration import CalibrationStatistics, Conversations
+from desktop.domain.calibration import CalibrationStatistics, Conversations, built_in_set
 from desktop.domain.quantization import command_line
 from desktop.jobs.job_record import RECORD_FILE
 from desktop.jobs.messages import LayerError, QuantizeJob
@@ -121,9 +121,10 @@ def _card(record: QuantizationRecord, source: Path, names: list[str]) -> str:
         ]
     lines += ["", *_errors(record.layer_errors)]
     lines += ["The nearest command of LMDeploy, which reads calibration text from its own sets only:", ""]
+    chosen = built_in_set(record.job.calibration)
     # Without the folders of this machine.
     shown = msgspec.structs.replace(plan, source=name, target=Path(plan.target).name)
-    return "\n".join([*lines, "```", command_line(shown), "```", ""])
+    return "\n".join([*lines, "```", command_line(shown, chosen.name if chosen else ""), "```", ""])
 
 
 def _errors(found: Sequence[LayerError]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 from PySide6.QtCore import QObject, Signal, Slot
 
-from desktop.domain.calibration import CalibrationMessage, CalibrationSource, Conversations
+from desktop.domain.calibration import CalibrationMessage, CalibrationSource, Conversations, built_in_set
 from desktop.domain.conversation import branch
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.engine_support import QuantizerSupport
@@ -137,7 +137,9 @@ class QuantizationDesk(QObject):
         assert isinstance(record.work, QuantizeJob)
         job, made = record.work, record.quantized
         assert made is not None
-        sources = job.calibration if job.plan.facts.calibrates else ()
+        # What LMDeploy fetched has no held-out part: the text that comes with Turbodesk is none of it.
+        calibrated = job.plan.facts.calibrates and built_in_set(job.calibration) is None
+        sources = job.calibration if calibrated else ()
         text = EvaluationText(sources=sources, name=text_name(sources)) if sources else EvaluationText()
         usual = msgspec.structs.replace(config, trust_remote_code=job.plan.trust_remote_code)
         original = (job.plan.source, job.source_name or Path(job.plan.source).name, usual)

@@ -14,7 +14,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QRadioButton
 
-from desktop.domain.calibration import Conversations, ShippedText, TextFile
+from desktop.domain.calibration import BuiltInSet, CalibrationStatistics, Conversations, ShippedText, TextFile
 from desktop.domain.errors import FailureCode, failure
 from desktop.domain.evaluation import Evaluation, Grade
 from desktop.domain.quantization import QuantizationMethod, QuantizationPlan
@@ -24,6 +24,7 @@ from desktop.jobs.messages import JobStep, LayerError, Progress, Quantized, Quan
 from desktop.services.quantization_desk import QuantizationDesk
 from desktop.storage.checkpoint_reader import read_checkpoint
 from desktop.storage.paths import demo_checkpoint
+from desktop.storage.settings import Settings
 from desktop.ui.quantize.bars import BarFigure, Bars
 from desktop.ui.quantize.job_view import JobView
 from desktop.ui.quantize.job_words import duration, status_words, step_words
@@ -120,6 +121,33 @@ def test_from_sixteen_bits_to_a_verdict(desk: Desk, tmp_path: Path) -> None:
     desk.until(lambda: desk.host.is_ready)
     assert desk.host.status.path == str(made)
     assert desk.window.chat_page.isVisible()
+
+
+def test_a_set_of_lmdeploys_can_be_chosen(desk: Desk) -> None:
+    page, form = open_page(desk)
+    page.set_hub(Settings(hub="mirror", hub_mirror="mirror.example.org"))
+    choice = form._text._choice
+    choice.setCurrentIndex(choice.findData("pileval"))
+    form._text._on_source_chosen(choice.currentIndex())
+    assert form._text.sources == (BuiltInSet("pileval", "https://mirror.example.org"),)
+    assert "Fetched from Hugging Face" in form._text._what.text()
+    form._copy_command.click()
+    assert "--calib-dataset pileval" in QGuiApplication.clipboard().text()
+    form._text.show_statistics(
+        CalibrationStatistics(
+            pieces=0,
+            duplicates=0,
+            held_out=0,
+            characters=0,
+            tokens=4096,
+            counted_all=False,
+            samples=2,
+            wanted=2,
+            sequence_length=2048,
+        )
+    )
+    assert form._text._figures.text().startswith("4,096 tokens, 2 of 2 samples. The verdict is about")
+    assert page._comparison._text._choice.findData("pileval") < 0
 
 
 def test_what_cannot_begin_says_why(desk: Desk, tmp_path: Path) -> None:

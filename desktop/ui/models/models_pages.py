@@ -108,6 +108,8 @@ class ModelsPages(QObject):
         page = QuantizePage(models.quantizer, models.shelf, self._host, models.quantized_folder, engine, self._window)
         page.chat_requested.connect(self.chat_requested)
         self._preferences.engine_changed.connect(page.set_config)
+        self._preferences.settings_changed.connect(page.set_hub)
+        page.set_hub(self._preferences.settings)
         return page
 
     def _make_get_page(self) -> QWidget:

@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from desktop.domain.calibration import built_in_set
 from desktop.domain.counting import counted
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure
@@ -388,8 +389,9 @@ class PlanForm(QScrollArea):
     @Slot()
     def _on_copy_command(self) -> None:
         if (plan := self.plan) is not None:
-            QGuiApplication.clipboard().setText(command_line(plan))
-            self._said.show_words("Copied. The command reads its own online calibration text.")
+            chosen = built_in_set(self._text.sources)
+            QGuiApplication.clipboard().setText(command_line(plan, chosen.name if chosen else ""))
+            self._said.show_words("Copied. " + ("" if chosen else "The command reads its own online calibration text."))
 
     @Slot()
     def _on_copy_python(self) -> None:
@@ -400,6 +402,10 @@ class PlanForm(QScrollArea):
     def set_config(self, config: EngineConfig) -> None:
         """Compare with these settings of a load."""
         self._config = msgspec.structs.replace(config)
+
+    def set_mirror(self, mirror: str) -> None:
+        """Have LMDeploy fetch its sets from this mirror of Hugging Face; "": from there itself."""
+        self._text.mirror = mirror
 
 
 def _needs_words(found: Preflight) -> str:

@@ -9,11 +9,13 @@ from PySide6.QtGui import QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QListView, QPushButton, QStackedLayout, QVBoxLayout, QWidget
 
 from desktop.domain.engine_config import EngineConfig
+from desktop.domain.hub import mirror_address
 from desktop.jobs.job_record import ENDED, JobRecord
 from desktop.services.checkpoint_shelf import CheckpointShelf
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.services.quantization_desk import QuantizationDesk
+from desktop.storage.settings import Settings
 from desktop.ui.controls import ElidedLabel
 from desktop.ui.icons import icon
 from desktop.ui.models.models_delegate import ModelsDelegate
@@ -83,6 +85,12 @@ class QuantizePage(QWidget):
         self._config = config
         self._form.set_config(config)
         self._comparison.set_config(config)
+
+    @Slot(object)
+    def set_hub(self, settings: Settings) -> None:
+        """Fetch LMDeploy's calibration sets from where models come from, if that is a mirror of Hugging Face."""
+        mirror = mirror_address(settings.hub_mirror) if settings.hub == "mirror" else None
+        self._form.set_mirror(mirror.endpoint if mirror else "")
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)

@@ -10,6 +10,8 @@ from PySide6.QtCore import QSignalBlocker, Qt, Signal, Slot
 from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from desktop.domain.calibration import (
+    BUILT_IN_SETS,
+    BuiltInSet,
     CalibrationSource,
     CalibrationStatistics,
     Conversations,
@@ -44,8 +46,9 @@ class TextBox(QWidget):
     conversations_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None, *, only_source: bool = False) -> None:
-        """only_source: without the numbers of a calibration."""
+        """only_source: without the numbers of a calibration, and without the sets that only LMDeploy can read."""
         super().__init__(parent)
+        self.mirror = ""
         self._file = ""
         self._before = 0  # the choice before a file dialog
         self._conversations: Conversations | None = None
@@ -53,6 +56,10 @@ class TextBox(QWidget):
         self._choice.setAccessibleName("Calibration text")
         for words, kind in _SOURCES:
             self._choice.addItem(words, kind)
+        if not only_source:
+            self._choice.insertSeparator(len(_SOURCES))
+            for name, words in BUILT_IN_SETS.items():
+                self._choice.addItem(f"LMDeploy's {words}", name)
         self._choice.activated.connect(self._on_source_chosen)
         self._what = ElidedLabel(self)
         self._samples = self._number("Samples", 128, 1, 4096, 16, "")
@@ -104,6 +111,8 @@ class TextBox(QWidget):
             return (JsonLinesFile(self._file),)
         if kind == _CHATS:
             return (self._conversations,) if self._conversations is not None else ()
+        if kind in BUILT_IN_SETS:
+            return (BuiltInSet(kind, self.mirror),)
         return (ShippedText(),)
 
     @property
@@ -139,13 +148,15 @@ class TextBox(QWidget):
     def show_statistics(self, found: CalibrationStatistics) -> None:
         """What was counted."""
         self._count.setEnabled(True)
-        lines = [
-            f"{found.tokens:,} tokens in {counted(found.pieces, 'piece')}; {counted(found.duplicates, 'duplicate')} "
-            f"left out, {counted(found.held_out, 'piece')} kept for the verdict; "
-            f"{found.samples:,} of {found.wanted:,} samples.",
-            *found.warnings,
-        ]
-        self._figures.setText("\n".join(lines))
+        tokens, samples = f"{found.tokens:,} tokens", f"{found.samples:,} of {found.wanted:,} samples."
+        if found.pieces:
+            what = (
+                f"{tokens} in {counted(found.pieces, 'piece')}; {counted(found.duplicates, 'duplicate')} left out, "
+                f"{counted(found.held_out, 'piece')} kept for the verdict; {samples}"
+            )
+        else:
+            what = f"{tokens}, {samples} The verdict is about the text that comes with Turbodesk."
+        self._figures.setText("\n".join([what, *found.warnings]))
         self._figures.show()
         bins = found.lengths
         ends = [f"{one.least:,} to {after.least - 1:,}" for one, after in pairwise(bins)]
@@ -204,7 +215,7 @@ class TextBox(QWidget):
             self._ask_for_file(kind)
         else:
             self._before = index
-            self._what.show_words("")
+            self._what.show_words("Fetched from Hugging Face" if kind in BUILT_IN_SETS else "")
             if kind == _CHATS:
                 self._conversations = None
                 self._what.show_words("They are being read …")
