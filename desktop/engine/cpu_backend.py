@@ -15,7 +15,7 @@ import psutil
 import torch
 from lmdeploy.messages import EngineOutput, GenerationConfig, ResponseType, ScheduleMetrics, TurbomindEngineConfig
 
-from desktop.engine.cpu_decoders import make_decoder, threads_for
+from desktop.engine.cpu_decoders import make_decoder, parameters_of, threads_for
 from desktop.engine.cpu_guidance import Guide, GuideMaker
 from desktop.engine.cpu_loading import load_model
 from desktop.engine.cpu_scheduler import Request, Scheduler
@@ -56,6 +56,7 @@ class CpuBackend:
         head = model.get_output_embeddings() or model.get_input_embeddings()
         self._guides = GuideMaker(model_path, head.weight.shape[0], trust_remote_code)
         self._session_len: int = config.session_len
+        self._sees = "pixel_values" in parameters_of(model)
         piece: int = config.max_prefill_token_num
         weights = sum(parameter.numel() for parameter in model.parameters())
         if device == "cpu":
@@ -107,22 +108,28 @@ class CpuBackend:
         return await asyncio.to_thread(self._guides.make, config.response_format, stops)
 
     def start(
-        self, prompt: list[int], config: GenerationConfig, stream: bool, multimodal: Any, guide: Guide | None = None
+        self,
+        prompt: list[int],
+        config: GenerationConfig,
+        stream: bool,
+        pictures: Sequence[dict[str, Any]] = (),
+        guide: Guide | None = None,
     ) -> Request | ResponseType:
-        """Start a request in the running event loop, or say why it cannot run."""
+        """Start a request in the running event loop, or say why it cannot run. pictures: see PicturePrompt."""
         if self._scheduler is None:
             return ResponseType.CANCEL
         if not 0 < len(prompt) < self._session_len:
             return ResponseType.INPUT_LENGTH_ERROR
         if (
-            multimodal
+            (pictures and not self._sees)
             or config.logits_processors
             or config.output_last_hidden_state
             or config.logprob_start_len >= 0
             or config.with_cache
         ):
             return ResponseType.NOT_SUPPORTED
-        request = Request(prompt, config, stream, min(config.max_new_tokens, self._session_len - len(prompt)), guide)
+        limit = min(config.max_new_tokens, self._session_len - len(prompt))
+        request = Request(prompt, config, stream, limit, guide, pictures)
         self._scheduler.submit(request)
         return request
 
@@ -140,8 +147,7 @@ class CpuInstance:
         input_ids: Sequence[int],
         gen_config: GenerationConfig | None = None,
         stream_output: bool = False,
-        multimodal: Any = None,
-        input_embeddings: Any = None,
+        multimodal: Sequence[dict[str, Any]] | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[EngineOutput]:
         """Outputs with new token ids; the last one's status is FINISH, CANCEL or an error.
@@ -155,7 +161,7 @@ class CpuInstance:
             logger.warning("guided decoding was refused", exc_info=True)
             yield EngineOutput(ResponseType.NOT_SUPPORTED, [])
             return
-        request = self._backend.start(list(input_ids), config, stream_output, multimodal or input_embeddings, guide)
+        request = self._backend.start(list(input_ids), config, stream_output, multimodal or (), guide)
         if isinstance(request, ResponseType):
             yield EngineOutput(request, [])
             return

@@ -43,8 +43,11 @@ class Decoder(Protocol):
     lengths: list[int]
     capacity: int
 
-    def join(self, cache: Any, length: int) -> None:
-        """Add a row from a cache of `length` tokens that Transformers filled. Raises CacheFullError."""
+    def join(self, cache: Any, length: int, shift: int | None = None) -> None:
+        """Add a row from a cache of `length` tokens that Transformers filled. Raises CacheFullError.
+
+        shift: see PicturePrompt.
+        """
         ...
 
     def leave(self, row: int) -> None:
@@ -83,22 +86,33 @@ class SeparateDecoder:
         self.capacity = 0  # not known: such caches need not grow with the tokens
         self._model = model
         self._caches: list[Any] = []
+        self._shifts: list[int | None] = []
 
-    def join(self, cache: Any, length: int) -> None:
+    def join(self, cache: Any, length: int, shift: int | None = None) -> None:
         """See Decoder."""
         self._caches.append(cache)
+        self._shifts.append(shift)
         self.lengths.append(length)
 
     def leave(self, row: int) -> None:
         """See Decoder."""
         self._caches[row] = self._caches[-1]
+        self._shifts[row] = self._shifts[-1]
         self.lengths[row] = self.lengths[-1]
         self._caches.pop()
+        self._shifts.pop()
         self.lengths.pop()
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:
         """See Decoder."""
-        rows = [forward(self._model, [token], cache)[-1] for token, cache in zip(tokens, self._caches, strict=True)]
+        rows = []
+        for token, cache, shift, length in zip(tokens, self._caches, self._shifts, self.lengths, strict=True):
+            known = (
+                {}
+                if shift is None
+                else {"position_ids": torch.full((3, 1, 1), length + shift, device=self._model.device)}
+            )
+            rows.append(forward(self._model, [token], cache, **known)[-1])
         self.lengths = [length + 1 for length in self.lengths]
         return torch.stack(rows)
 
@@ -125,8 +139,8 @@ class SlotDecoder:
         self._views_shape = (0, 0)
         self._forward: Callable[..., torch.Tensor] = self._forward_plain
 
-    def join(self, cache: Any, length: int) -> None:
-        """See Decoder."""
+    def join(self, cache: Any, length: int, shift: int | None = None) -> None:
+        """See Decoder; models that read pictures are not batched."""
         tensors = [tensor for layer in cache.layers for tensor in (layer.keys, layer.values)]
         if not self._layers:
             self._layers = [_SlotLayer() for _ in cache.layers]
@@ -272,15 +286,21 @@ def new_cache(model: Any) -> Any:
     return DynamicCache(config=model.config)
 
 
-def forward(model: Any, tokens: Sequence[int], cache: Any, all_logits: bool = False) -> torch.Tensor:
-    """Feed the tokens of one request behind those in its cache: logits [1 or all tokens, vocabulary]."""
+def forward(
+    model: Any, tokens: Sequence[int], cache: Any, all_logits: bool = False, **more: torch.Tensor
+) -> torch.Tensor:
+    """Feed the tokens of one request behind those in its cache: logits [1 or all tokens, vocabulary].
+
+    more: what else the model takes, as pictures.
+    """
     ids = torch.tensor([list(tokens)], device=model.device)
-    few = {"logits_to_keep": 1} if not all_logits and "logits_to_keep" in _parameters(model) else {}
-    logits: torch.Tensor = model(input_ids=ids, past_key_values=cache, use_cache=True, **few).logits[0]
+    few = {"logits_to_keep": 1} if not all_logits and "logits_to_keep" in parameters_of(model) else {}
+    logits: torch.Tensor = model(input_ids=ids, past_key_values=cache, use_cache=True, **few, **more).logits[0]
     return logits if all_logits else logits[-1:]
 
 
-def _parameters(model: Any) -> frozenset[str]:
+def parameters_of(model: Any) -> frozenset[str]:
+    """The names of what the model's forward() takes."""
     names: frozenset[str] | None = getattr(model, "_turbodesk_parameters", None)
     if names is None:
         names = model._turbodesk_parameters = frozenset(inspect.signature(model.forward).parameters)
@@ -293,7 +313,7 @@ def _may_batch(model: Any) -> bool:
     layers = new_cache(model).layers
     return (
         config.get_text_config() is config
-        and {"position_ids", "attention_mask"} <= _parameters(model)
+        and {"position_ids", "attention_mask"} <= parameters_of(model)
         and bool(layers)
         and all(type(layer) is DynamicLayer for layer in layers)
         and config._attn_implementation in ("sdpa", "eager")

@@ -240,10 +240,14 @@ def _choose_dtype(config: Any, asked: str, weights: int, device: str) -> torch.d
 
 
 def _model_class(config: Any) -> Any:
+    # Some models that read pictures have a class for their text part alone, which is not what the folder holds.
+    seeing = AutoModelForImageTextToText._model_mapping.get(type(config), None)
+    if seeing is not None and seeing.__name__ in (config.architectures or ()):
+        return AutoModelForImageTextToText
     known = AutoModelForCausalLM._model_mapping
     if type(config) in known or "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
         return AutoModelForCausalLM
-    if type(config) in AutoModelForImageTextToText._model_mapping:
+    if seeing is not None:
         return AutoModelForImageTextToText
     raise _unsupported(config, "Transformers has no text generation for it")
 

@@ -24,6 +24,7 @@ from lmdeploy.messages import (
 from desktop.engine.cpu_decoders import CacheFullError, Decoder, forward, new_cache, threads_for
 from desktop.engine.cpu_guidance import Guide
 from desktop.engine.cpu_loading import is_out_of_memory
+from desktop.engine.cpu_pictures import PicturePrompt
 from desktop.engine.cpu_sampling import Sampler
 
 logger = logging.getLogger(__name__)
@@ -35,12 +36,20 @@ class Request:
     """One request: made in the event loop, then the worker's; `cancelled` is the only thing both write."""
 
     def __init__(
-        self, prompt: list[int], config: GenerationConfig, stream: bool, limit: int, guide: Guide | None = None
+        self,
+        prompt: list[int],
+        config: GenerationConfig,
+        stream: bool,
+        limit: int,
+        guide: Guide | None = None,
+        pictures: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.outputs: asyncio.Queue[EngineOutput] = asyncio.Queue()
         self.cancelled = False
         self.prompt = prompt
+        self.pictures = pictures  # as LMDeploy prepared them
+        self.picture_prompt: PicturePrompt | None = None
         self.config = config
         self.stream = stream
         self.limit = limit  # tokens of the reply
@@ -179,15 +188,19 @@ class Scheduler:
         try:
             if request.cache is None:
                 request.cache = new_cache(self._model)
+                if request.pictures:
+                    request.picture_prompt = PicturePrompt(self._model, request.prompt, request.pictures)
             self._read_piece(request)
             if request.read < len(request.prompt):
                 return
             self._prefilling = None
             logits, request.last_logits = request.last_logits, None
             if self._take(request, logits, None):
-                self._decoder.join(request.cache, len(request.prompt))
+                shift = request.picture_prompt.shift if request.picture_prompt else None
+                self._decoder.join(request.cache, len(request.prompt), shift)
                 self._running.append(request)
-            request.cache = None
+            request.cache = request.picture_prompt = None
+            request.pictures = ()
         except Exception as failed:
             self._prefilling = None
             self._end(request, _status_of(failed))
@@ -207,8 +220,12 @@ class Scheduler:
         config, prompt, start = request.config, request.prompt, request.read
         every = config.return_ppl or config.output_logits == "all"
         end = min(len(prompt), start + self._piece)
+        more: dict[str, Any] = {}
+        if request.picture_prompt:
+            end = request.picture_prompt.piece_end(start, end)
+            more = request.picture_prompt.inputs(start, end)
         self._use_threads(end - start)
-        logits = forward(self._model, prompt[start:end], request.cache, all_logits=every)
+        logits = forward(self._model, prompt[start:end], request.cache, all_logits=every, **more)
         request.read = end
         if config.output_logits == "all":
             request.logits.append(logits.float().cpu())

@@ -9,6 +9,23 @@ from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import FailureCode, error
 from desktop.domain.generation import SamplingParams
 
+# The architectures whose pictures the CPU engine reads: their replies are Transformers' own, by tests/engine/
+# test_pictures.py. LMDeploy prepares pictures for more, but by code from the model's folder, or otherwise than
+# Transformers does (Gemma 3), or not with this version of it (LLaVA-NeXT).
+CPU_READS_PICTURES = frozenset(
+    {
+        "Glm4vForConditionalGeneration",
+        "InternVLForConditionalGeneration",
+        "LlavaForConditionalGeneration",
+        "Qwen2VLForConditionalGeneration",
+        "Qwen2_5_VLForConditionalGeneration",
+        "Qwen3VLForConditionalGeneration",
+        "Qwen3VLMoeForConditionalGeneration",
+        "Qwen3_5ForConditionalGeneration",
+        "Qwen3_5MoeForConditionalGeneration",
+    }
+)
+
 
 def backend_config(backend: Backend, config: EngineConfig) -> Any:
     """LMDeploy's configuration object; the CPU backend takes TurboMind's."""

@@ -196,8 +196,12 @@ def _build(
         name, checkpoint, trust_remote_code=config.trust_remote_code, backend_config=settings
     )
     no_images = "" if task == "vlm" else ONLY_TEXT
-    if task == "vlm" and choice.backend is Backend.CPU:
-        pipeline_class, no_images = AsyncEngine, "The CPU engine reads only text, pictures need an NVIDIA card"
+    sees_here = task == "vlm" and choice.backend is Backend.CPU
+    if sees_here:
+        pipeline_class = AsyncEngine  # the other one asks CUDA for the free memory
+    from PIL import ImageFile
+
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # LMDeploy sets it: half a picture would pass for a whole one
 
     class LocalEngine(pipeline_class):  # type: ignore[misc, valid-type]  # LMDeploy has no types
         """LMDeploy's engine with our backend where there is no card, and with out-of-memory told apart."""
@@ -226,6 +230,10 @@ def _build(
             return problem
 
     engine = LocalEngine(checkpoint, backend=name, backend_config=settings, trust_remote_code=config.trust_remote_code)
+    if sees_here:
+        from desktop.engine.cpu_pictures import add_pictures
+
+        no_images = add_pictures(engine, checkpoint, config.trust_remote_code)
     return engine, no_images
 
 

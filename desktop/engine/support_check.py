@@ -14,7 +14,7 @@ from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.engine_support import EngineVerdict
 from desktop.domain.errors import TurbodeskError
 from desktop.domain.one_line import one_line
-from desktop.engine.lmdeploy_config import check_architecture
+from desktop.engine.lmdeploy_config import CPU_READS_PICTURES, check_architecture
 
 # LMDeploy's turbomind/converter.py: group sizes by quantization, and the one that counts where none is named.
 TURBOMIND_GROUP_SIZES = {
@@ -143,9 +143,8 @@ def _cpu(architecture: str, config: Any, quantization: Mapping[str, Any]) -> Eng
     if quantization and (bits != 4 or quantization.get("version", "gemm") != "gemm"):
         return _no(backend, "The CPU engine runs AWQ weights of 4 bits in the gemm layout only.")
     words = f"The CPU engine runs {architecture}, slowly"
-    return EngineVerdict(
-        backend=backend, runs=True, reason=f"{words} and without pictures." if architecture in pictures else f"{words}."
-    )
+    blind = architecture in pictures - CPU_READS_PICTURES
+    return EngineVerdict(backend=backend, runs=True, reason=f"{words} and without pictures." if blind else f"{words}.")
 
 
 def _kv_notes(config: Any) -> tuple[str, ...]:

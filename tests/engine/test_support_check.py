@@ -94,7 +94,12 @@ def test_the_demo_model_runs_everywhere() -> None:
         (
             {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "model_type": "qwen2_5_vl"},
             (True, True, True),
-            "and without pictures.",
+            "The CPU engine runs Qwen2_5_VLForConditionalGeneration, slowly.",
+        ),
+        (
+            {"architectures": ["Gemma3ForConditionalGeneration"], "model_type": "gemma3"},
+            (False, True, True),
+            "The CPU engine runs Gemma3ForConditionalGeneration, slowly and without pictures.",
         ),
     ],
 )
