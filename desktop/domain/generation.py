@@ -93,7 +93,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     When the last message is the assistant's, the reply goes on from its text. tools: what the model may call.
     json_schema: JSON Schema text that the reply must obey; "" for free text. thinking: asks a chat template that knows
-    the choice to think, or not to; None leaves it to the template.
+    the choice to think, or not to; None leaves it to the template. leaves_out: the engine may leave out the oldest
+    turns so that the prompt fits, see context_window.
     """
 
     request_id: str
@@ -102,6 +103,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[ToolSpec, ...] = ()
     json_schema: str = ""
     thinking: bool | None = None
+    leaves_out: bool = False
 
 
 class FinishReason(StrEnum):

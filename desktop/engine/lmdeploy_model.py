@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from desktop.domain.context_window import PromptSize, fitted
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import FailureCode, error
 from desktop.domain.generation import GenerationRequest
@@ -79,8 +80,11 @@ class LMDeployModel:
         self._go_on(request, reader)
         return reader
 
-    def count_tokens(self, request: GenerationRequest) -> int:
-        """Tokens of the prompt; blocks. The request has no images. Raises whatever a template raises."""
+    def fit(self, request: GenerationRequest) -> tuple[GenerationRequest, PromptSize]:
+        """The request as it is sent, see context_window, and its size; blocks. Raises whatever a template raises."""
+        return fitted(request, self.info.context_length, self._count_tokens)
+
+    def _count_tokens(self, request: GenerationRequest) -> int:
         messages = to_lmdeploy(request, images=False, arguments_as_text=self.arguments_as_text)
         prompt = self.engine.chat_template.messages2prompt(
             messages, tools=tools_to_lmdeploy(request.tools), **self._switches(request)

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import msgspec
 
+from desktop.domain.context_window import PromptSize, fitted
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import Failure, FailureCode, error, failure
 from desktop.domain.generation import (
@@ -114,6 +115,7 @@ class ScriptedEngine:
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
         rid = request.request_id
+        request, _ = fitted(request, self._script.context_length, _count_words)
         if refusal := self._refusal(request):
             yield GenerationFailed(rid, refusal)
             return
@@ -203,10 +205,10 @@ class ScriptedEngine:
         if request_id in self._running:
             self._cancelled.add(request_id)
 
-    async def count_tokens(self, request: GenerationRequest) -> int:
+    async def count_tokens(self, request: GenerationRequest) -> PromptSize:
         if not self._loaded or self._stopped.is_set():
             raise error(FailureCode.ENGINE_NOT_READY)
-        return _count_words(request)
+        return fitted(request, self._script.context_length, _count_words)[1]
 
     async def statistics(self) -> EngineStatistics:
         if not self._loaded or self._stopped.is_set():

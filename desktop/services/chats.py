@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -15,13 +15,11 @@ from desktop.domain.conversation import (
     MessageState,
     branch,
     children,
-    prompt_of,
     title_of,
     unanswered,
 )
 from desktop.domain.errors import Failure, FailureCode, failure
 from desktop.domain.generation import (
-    ChatMessage,
     FinishReason,
     GenerationFailed,
     GenerationFinished,
@@ -35,6 +33,7 @@ from desktop.domain.generation import (
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.services.library import Library
+from desktop.services.request_maker import RequestMaker
 from desktop.services.running_reply import RunningReply
 from desktop.services.tool_desk import ToolDesk, ToolState
 from desktop.storage.conversations import ConversationStore
@@ -64,7 +63,7 @@ class Chats(QObject):
         self._replies: dict[str, RunningReply] = {}
         self._reloading = False  # the loaded model is about to be replaced: nothing more is sent to it
         self._waiting: list[str] = []  # request ids that wait for a model
-        self._request_count = 0
+        self._requests = RequestMaker(host, self.tools)
         self._save_timer = QTimer(self)
         self._save_timer.setInterval(SAVE_MILLISECONDS)
         self._save_timer.timeout.connect(self._save_unsaved)
@@ -225,22 +224,11 @@ class Chats(QObject):
         self.stop(conversation_id)
         self.library.trash(conversation_id)
 
-    def request(self, conversation_id: int | None, path: Sequence[Message]) -> GenerationRequest:
-        """What the engine would be asked for a reply to these messages."""
-        settings = self.settings(conversation_id)
-        info = self._host.status.info
-        prompt = prompt_of(path, self.library.data)
-        if settings.system_prompt:
-            prompt = (ChatMessage("system", settings.system_prompt), *prompt)
-        self._request_count += 1
-        return GenerationRequest(
-            request_id=f"chat.{self._request_count}",
-            messages=prompt,
-            params=settings.sampling(info.recommended if info else None),
-            tools=self.tools.specs(settings.tools),
-            json_schema=settings.json_schema,
-            thinking=settings.thinking,
-        )
+    def request(
+        self, conversation_id: int | None, path: Sequence[Message], data_of: Callable[[Attachment], bytes] | None = None
+    ) -> GenerationRequest:
+        """What the engine would be asked for a reply to these messages. data_of: knows bytes that are not stored yet."""
+        return self._requests.make(self.settings(conversation_id), path, data_of or self.library.data)
 
     def close(self) -> None:
         """Mark every unfinished reply as interrupted and hand all text to the writer."""

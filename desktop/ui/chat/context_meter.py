@@ -29,18 +29,22 @@ class ContextMeter(QWidget):
         row.addWidget(self._label)
         self.hide()
 
-    def show_tokens(self, used: int, running: int, limit: int) -> None:
+    def show_tokens(self, used: int, running: int, limit: int, left_out: int = 0) -> None:
         """used: tokens of the conversation and of what is being typed; running: of the reply that is being written.
 
-        limit 0: no model is loaded, so nothing is known.
+        limit 0: no model is loaded, or nobody knows its context. left_out: messages of the conversation that do not fit
+        and are not part of used.
         """
         self.setVisible(limit > 0)
         if not limit:
             return
         total = used + running
-        self._label.setText(f"{total:,} / {limit:,}")
+        left_out_words = f" · {left_out:,} left out" if left_out else ""
+        self._label.setText(f"{total:,} / {limit:,}{left_out_words}")
         left = max(limit - total, 0)
         words = f"Context: {total:,} of {counted(limit, 'token')}."
+        if left_out:
+            words += f" {_oldest(left_out)} left out of what the model reads, so that the rest and a reply fit."
         if total >= limit:
             words += " It is full: a message will be refused. Begin a new chat, or shorten a message by editing it."
         elif total >= _NEARLY_FULL * limit:
@@ -51,6 +55,10 @@ class ContextMeter(QWidget):
         self._bar.show_share(used / limit, running / limit, warn=total >= _NEARLY_FULL * limit)
         self.setToolTip(f"<qt>{words}</qt>")
         self.setAccessibleName(words)
+
+
+def _oldest(count: int) -> str:
+    return "The oldest message is" if count == 1 else f"The oldest {count:,} messages are"
 
 
 class _Bar(QWidget):
