@@ -25,8 +25,9 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What was loaded. reason: why this backend, as shown to the user ("TurboMind on RTX 4090").
 
     context_length: tokens of prompt and reply together, 0 where nobody knows. pid: the process that holds the model.
-    reads_images, calls_tools, thinks: what the model's processor and chat template provide for; can_choose_thinking: whether the
-    template heeds GenerationRequest.thinking. recommended: the sampling the checkpoint's generation_config asks for.
+    reads_images, calls_tools, thinks: what the model's processor and chat template provide for; can_choose_thinking:
+    whether the template heeds GenerationRequest.thinking. recommended: the sampling the checkpoint's generation_config
+    asks for. continues_json: whether a reply under a JSON Schema can go on from its beginning.
     """
 
     backend: Backend
@@ -41,6 +42,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     thinks: bool = False
     can_choose_thinking: bool = False
     recommended: SamplingParams | None = None
+    continues_json: bool = False
 
 
 class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
