@@ -10,6 +10,7 @@ from desktop.domain.counting import counted
 from desktop.ui.theme import SPACE, TYPE, current_palette, font_of
 
 _NEARLY_FULL = 0.85
+_BAR = QSize(64, 6)
 
 
 class ContextMeter(QWidget):
@@ -21,7 +22,7 @@ class ContextMeter(QWidget):
         self._label = QLabel(self)
         self._label.setProperty("dim", True)
         self._label.setFont(font_of(self._label, TYPE.small))
-        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(SPACE[1])
@@ -66,7 +67,12 @@ class _Bar(QWidget):
         super().__init__(parent)
         self._used = self._running = 0.0
         self._warn = False
-        self.setFixedSize(QSize(64, 6))
+        # Where there is little room, the numbers keep theirs.
+        self.setFixedHeight(_BAR.height())
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        return _BAR
 
     def show_share(self, used: float, running: float, *, warn: bool) -> None:
         self._used, self._running, self._warn = min(used, 1.0), min(running, 1.0), warn
