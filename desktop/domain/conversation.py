@@ -49,6 +49,13 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True):
     height: int = 0
 
 
+class WhenFull(StrEnum):
+    """What is done about a conversation that the model's context cannot hold any more."""
+
+    LEAVE_OUT = "leave_out"  # the oldest turns, see context_window; they stay where they are stored
+    STOP = "stop"  # and say so
+
+
 class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How one conversation talks to the model. preset: the name of the preset they were taken from, "" for none.
 
@@ -65,6 +72,7 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     thinking: bool | None = None
+    when_full: WhenFull = WhenFull.LEAVE_OUT
 
     def sampling(self, recommended: SamplingParams | None) -> SamplingParams:
         """The sampling to use with a checkpoint that recommends this."""

@@ -36,6 +36,7 @@ class FailureCode(StrEnum):
     PROMPT_TOO_LONG = "prompt_too_long"
     REQUEST_INVALID = "request_invalid"
     REQUEST_FAILED = "request_failed"
+    JSON_NOT_CONTINUED = "json_not_continued"
     KV_CACHE_EXHAUSTED = "kv_cache_exhausted"
 
     DISK_FULL = "disk_full"
@@ -86,6 +87,7 @@ class Action(StrEnum):
     CHOOSE_MODEL = "choose_model"
     RELOAD = "reload"
     CONTINUE = "continue"
+    REGENERATE = "regenerate"
     NEW_CHAT = "new_chat"
     RETRY_SAVE = "retry_save"
     SHOW_MODELS = "show_models"
@@ -218,6 +220,7 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
     ),
     _C.REQUEST_INVALID: ("The engine refused the request: {reason}.", "Change the message or its settings.", _A.NONE),
     _C.REQUEST_FAILED: ("The reply failed: {reason}.", "Try again; the details say more.", _A.CONTINUE),
+    _C.JSON_NOT_CONTINUED: ("The JSON of this reply cannot go on: {reason}.", "Have it written anew.", _A.REGENERATE),
     _C.KV_CACHE_EXHAUSTED: (
         "The KV cache had no room left for this conversation.",
         "Stop other replies, or load the model with a larger cache ratio or an int4 KV cache.",

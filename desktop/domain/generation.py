@@ -92,8 +92,9 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One reply to generate. request_id is unique for the life of an engine.
 
     When the last message is the assistant's, the reply goes on from its text. tools: what the model may call.
-    json_schema: JSON Schema text that the reply must obey; "" for free text. thinking: asks a chat template that knows
-    the choice to think, or not to; None leaves it to the template.
+    json_schema: JSON Schema text that the reply, with the text it goes on from, must obey; "" for free text. thinking:
+    asks a chat template that knows the choice to think, or not to; None leaves it to the template. leaves_out: the
+    engine may leave out the oldest turns so that the prompt fits, see context_window.
     """
 
     request_id: str
@@ -102,13 +103,14 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[ToolSpec, ...] = ()
     json_schema: str = ""
     thinking: bool | None = None
+    leaves_out: bool = False
 
 
 class FinishReason(StrEnum):
     """Why a reply ended; LMDeploy's words, but for CUT_JSON.
 
-    CUT_JSON: LENGTH, in the middle of a reply that had to obey a JSON Schema and so is no JSON. Nothing goes on from
-    there: another request would begin another JSON value.
+    CUT_JSON: LENGTH, in the middle of a reply that had to obey a JSON Schema and so is no JSON. An engine goes on from
+    there only if it can continue JSON; another would begin another value.
     """
 
     STOP = "stop"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+# Why a reply that was cut cannot go on under its schema, see FailureCode.JSON_NOT_CONTINUED.
+BEGINS_ANEW = "the engine that runs this model can only begin a new value"
+NOT_ITS_BEGINNING = "its text does not begin a value of the schema"
 _LONGEST = 500  # characters of a reason
 _TYPES = "array, boolean, integer, null, number, object and string"
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from desktop.domain.context_window import PromptSize
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import Failure
 from desktop.domain.generation import GenerationEvent, GenerationRequest, SamplingParams
@@ -23,9 +24,10 @@ class LoadProgress(msgspec.Struct, frozen=True, tag="load_progress"):
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What was loaded. reason: why this backend, as shown to the user ("TurboMind on RTX 4090").
 
-    context_length: tokens of prompt and reply together. pid: the process that holds the model. reads_images,
-    calls_tools, thinks: what the model's processor and chat template provide for; can_choose_thinking: whether the
-    template heeds GenerationRequest.thinking. recommended: the sampling the checkpoint's generation_config asks for.
+    context_length: tokens of prompt and reply together, 0 where nobody knows. pid: the process that holds the model.
+    reads_images, calls_tools, thinks: what the model's processor and chat template provide for; can_choose_thinking:
+    whether the template heeds GenerationRequest.thinking. recommended: the sampling the checkpoint's generation_config
+    asks for. continues_json: whether a reply under a JSON Schema can go on from its beginning.
     """
 
     backend: Backend
@@ -40,6 +42,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     thinks: bool = False
     can_choose_thinking: bool = False
     recommended: SamplingParams | None = None
+    continues_json: bool = False
 
 
 class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +71,9 @@ class Engine(Protocol):
         """Stream one reply: any number of TextDelta, ReasoningDelta and ToolCalled, then exactly one GenerationFinished
         or GenerationFailed.
 
+        Where the request allows it, the oldest turns that do not fit are left out (context_window); a prompt that is
+        too long even so is refused with prompt_too_long.
+
         Never raises for what a request or a dying engine can cause: that is GenerationFailed. Requests run at once.
         Closing the iterator early cancels the request.
         """
@@ -80,8 +86,8 @@ class Engine(Protocol):
         """
         ...
 
-    async def count_tokens(self, request: GenerationRequest) -> int:
-        """How many tokens the request's prompt has, chat template and all; images are left out.
+    async def count_tokens(self, request: GenerationRequest) -> PromptSize:
+        """How many tokens the request's prompt has as generate() sends it, chat template and all; images do not count.
 
         Raises TurbodeskError: engine_not_ready, request_invalid.
         """

@@ -8,6 +8,9 @@ from typing import Any
 
 import torch
 
+from desktop.domain.json_schema import NOT_ITS_BEGINNING
+from desktop.engine.guidance import BEGUN
+
 
 class GuideMaker:
     """Compiles grammars for one model. vocabulary: logits a step. The tokenizer is read at the first use.
@@ -23,18 +26,23 @@ class GuideMaker:
         self._compiler: Any = None
 
     def make(self, response_format: dict[str, Any], stops: Iterable[int]) -> Guide:
-        """A guide for one reply. response_format: LMDeploy's; stops: the tokens that end the reply.
+        """A guide for one reply. response_format: LMDeploy's, maybe with BEGUN; stops: the tokens that end the reply.
 
-        Takes as long as the grammar is large. Raises ValueError or RuntimeError for one that cannot be compiled.
+        Takes as long as the grammar is large. Raises ValueError or RuntimeError for one that cannot be compiled, or
+        that what has been written does not begin.
         """
         import xgrammar
         from lmdeploy._guided_decoding import compile_response_format
 
+        begun = str(response_format.get(BEGUN, ""))
+        response_format = {key: value for key, value in response_format.items() if key != BEGUN}
         with self._lock:
             if self._compiler is None:
                 self._compiler = self._make_compiler()
             grammar = compile_response_format(self._compiler, response_format)
         matcher = xgrammar.GrammarMatcher(grammar, override_stop_tokens=sorted(stops) or None)
+        if not matcher.accept_string(begun):
+            raise ValueError(NOT_ITS_BEGINNING)
         return Guide(matcher, self._vocabulary)
 
     def _make_compiler(self) -> Any:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from desktop.engine.chat_prompt import ReplyFormat
 
 # Characters in a row between two parts of a value: enough to indent ten levels.
 MOST_WHITE_SPACE = 21
+BEGUN = "begun"  # beside what LMDeploy knows of a response format
 
 
 def response_format(schema: Any) -> dict[str, Any]:
@@ -23,6 +25,20 @@ def response_format_after_reasoning(schema: Any, marks: ReplyFormat, opened: boo
     gap = marks.reasoning_close.rpartition(close)[2] + marks.answer_open
     thinking = TagFormat(begin="" if opened else marks.reasoning_open, content=AnyTextFormat(), end=close)
     return _tag(SequenceFormat(elements=[thinking, ConstStringFormat(value=gap), _json(schema)]))
+
+
+def going_on(schema: Any, begun: str) -> dict[str, Any]:
+    """That of response_format() for the rest of a value. begun: its beginning, which only our own engine looks at."""
+    return {**response_format(schema), BEGUN: begun}
+
+
+def begins(schema: Any, text: str) -> bool:
+    """Whether a value of the schema can begin with this text. Raises RuntimeError for what XGrammar cannot compile."""
+    import xgrammar
+
+    grammar = json.dumps(response_format(schema))
+    compiled = xgrammar.GrammarCompiler(xgrammar.TokenizerInfo([])).compile_structural_tag(grammar)
+    return bool(xgrammar.GrammarMatcher(compiled).accept_string(text))
 
 
 def _json(schema: Any) -> Any:

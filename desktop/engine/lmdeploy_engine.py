@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from desktop.domain.context_window import PromptSize, without_oldest
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
 from desktop.domain.generation import (
@@ -28,9 +29,9 @@ from desktop.domain.generation import (
     GenerationStats,
 )
 from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
-from desktop.engine.chat_prompt import without_images
 from desktop.engine.lmdeploy_failures import first_line, load_failure, request_failure
 from desktop.engine.lmdeploy_model import LMDeployModel, load_model
+from desktop.engine.reply_reader import ReplyReader
 
 CLOSE_SECONDS = 2.0
 
@@ -90,11 +91,10 @@ class LMDeployEngine:
         if problems := request.params.problems():
             yield GenerationFailed(rid, failure(FailureCode.REQUEST_INVALID, reason="; ".join(problems)))
             return
-        session = self._model.engine.session_mgr.get()
-        self._sessions[rid] = session
+        self._sessions[rid] = self._model.engine.session_mgr.get()
         self._idle.clear()
         try:
-            async for event in self._stream(self._model, request, session):
+            async for event in self._stream(self._model, request):
                 yield event
         except Exception as problem:
             yield GenerationFailed(rid, request_failure(problem))
@@ -104,12 +104,11 @@ class LMDeployEngine:
             if not self._sessions:
                 self._idle.set()
 
-    async def _stream(
-        self, model: LMDeployModel, request: GenerationRequest, session: Any
-    ) -> AsyncIterator[GenerationEvent]:
+    async def _stream(self, model: LMDeployModel, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
         rid = request.request_id
         started = time.monotonic()
-        prepared, reader = await model.prepare(request, session)
+        prepared, reader = await self._prepare(model, request)
+        session = self._sessions[rid]
         first, tokens, cached, reason = 0.0, 0, 0, FinishReason.ABORT
         if rid not in self._cancelled:
             try:
@@ -147,18 +146,36 @@ class LMDeployEngine:
         )
         yield GenerationFinished(rid, reason, stats)
 
+    async def _prepare(self, model: LMDeployModel, request: GenerationRequest) -> tuple[Any, ReplyReader]:
+        """Of as much of the request as fits."""
+        rid = request.request_id
+        if request.leaves_out:
+            # What makes a template fail comes up again below, where LMDeploy says it better.
+            with contextlib.suppress(Exception):
+                request, _ = await asyncio.to_thread(model.fit, request)
+        while True:
+            try:
+                return await model.prepare(request, self._sessions[rid])
+            except Exception as problem:
+                # Pictures take tokens that nobody counted.
+                shorter = without_oldest(request, 1) if request.leaves_out else request
+                if shorter is request or request_failure(problem).code is not FailureCode.PROMPT_TOO_LONG:
+                    raise
+                request = shorter
+                self._sessions[rid] = model.engine.session_mgr.get()  # the one before went with its refusal
+
     async def cancel(self, request_id: str) -> None:
         session = self._sessions.get(request_id)
         if session is not None:
             self._cancelled.add(request_id)
             await session.async_abort()
 
-    async def count_tokens(self, request: GenerationRequest) -> int:
+    async def count_tokens(self, request: GenerationRequest) -> PromptSize:
         if self._model is None:
             raise error(FailureCode.ENGINE_NOT_READY)
         try:
             # In a thread: replies must not wait for a long text.
-            return await asyncio.to_thread(self._model.count_tokens, without_images(request))
+            return (await asyncio.to_thread(self._model.fit, request))[1]
         except Exception as problem:
             told = request_failure(problem)
             raise error(FailureCode.REQUEST_INVALID, reason=first_line(problem), detail=told.detail) from problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -9,15 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from desktop.domain.context_window import PromptSize, fitted
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import FailureCode, error
 from desktop.domain.generation import GenerationRequest
-from desktop.domain.json_schema import read_schema
+from desktop.domain.json_schema import BEGINS_ANEW, NOT_ITS_BEGINNING, read_schema
 from desktop.domain.weight_files import weight_files
 from desktop.engine.backend_choice import BackendChoice, choose_backend, inspect_machine
 from desktop.engine.base import EngineInfo
 from desktop.engine.chat_prompt import ONLY_TEXT, ContinuingTemplate, to_lmdeploy, tools_to_lmdeploy
-from desktop.engine.guidance import response_format, response_format_after_reasoning
+from desktop.engine.guidance import begins, going_on, response_format, response_format_after_reasoning
 from desktop.engine.lmdeploy_config import backend_config, check_architecture, generation_config
 from desktop.engine.parser_choice import ParserChoice, choose_parsers
 from desktop.engine.recommended_sampling import read_recommended
@@ -53,6 +55,8 @@ class LMDeployModel:
         """LMDeploy's PreprocessedRequest and the reader of its reply. Raises TurbodeskError or LMDeploy's errors."""
         try:
             config, schema = self._generation_config(request)
+            if schema is not None and (begun := _begun(request)):
+                await self._check_beginning(schema, begun)
             if self.no_images and any(message.images for message in request.messages):
                 raise error(FailureCode.REQUEST_INVALID, reason=self.no_images)
             prepared = await self.engine.preprocess(
@@ -67,9 +71,19 @@ class LMDeployModel:
             self.engine.session_mgr.remove(session)
             raise
 
+    async def _check_beginning(self, schema: Any, begun: str) -> None:
+        # The matchers of LMDeploy's own engines take no text that is there already: one is made inside TurboMind's
+        # native code, the other inside the PyTorch engine's loop, each for a value from its first character.
+        if not self.info.continues_json:
+            raise error(FailureCode.JSON_NOT_CONTINUED, reason=BEGINS_ANEW)
+        if not await asyncio.to_thread(begins, schema, begun):
+            raise error(FailureCode.JSON_NOT_CONTINUED, reason=NOT_ITS_BEGINNING)
+
     def _reader(self, request: GenerationRequest, prepared: Any, schema: Any) -> ReplyReader:
         opened = self.parsers.thinks and self._is_open(request, prepared)
-        if schema is not None and self.parsers.thinks and (opened or request.thinking or self.parsers.reads_tokens):
+        if schema is not None and (begun := _begun(request)):
+            prepared.gen_config.response_format = going_on(schema, begun)
+        elif schema is not None and self.parsers.thinks and (opened or request.thinking or self.parsers.reads_tokens):
             prepared.gen_config.response_format = response_format_after_reasoning(
                 schema, self.parsers.reply_format, opened
             )
@@ -79,8 +93,11 @@ class LMDeployModel:
         self._go_on(request, reader)
         return reader
 
-    def count_tokens(self, request: GenerationRequest) -> int:
-        """Tokens of the prompt; blocks. The request has no images. Raises whatever a template raises."""
+    def fit(self, request: GenerationRequest) -> tuple[GenerationRequest, PromptSize]:
+        """The request as it is sent, see context_window, and its size; blocks. Raises whatever a template raises."""
+        return fitted(request, self.info.context_length, self._count_tokens)
+
+    def _count_tokens(self, request: GenerationRequest) -> int:
         messages = to_lmdeploy(request, images=False, arguments_as_text=self.arguments_as_text)
         prompt = self.engine.chat_template.messages2prompt(
             messages, tools=tools_to_lmdeploy(request.tools), **self._switches(request)
@@ -124,6 +141,12 @@ class LMDeployModel:
             reader.go_on_from(said, self.engine.tokenizer.encode(said, add_bos=False))
         else:
             reader.go_on_from(last.content or last.reasoning)
+
+
+def _begun(request: GenerationRequest) -> str:
+    """The beginning of the answer that the request goes on from."""
+    last = request.messages[-1]
+    return last.content if last.role == "assistant" else ""
 
 
 def load_model(checkpoint: str, config: EngineConfig, report: Callable[..., None]) -> LMDeployModel:
@@ -170,6 +193,7 @@ def load_model(checkpoint: str, config: EngineConfig, report: Callable[..., None
         thinks=parsers.thinks,
         can_choose_thinking=bool(parser_choice.switches),
         recommended=read_recommended(checkpoint),
+        continues_json=choice.backend is Backend.CPU,
     )
     special = [str(token) for token in getattr(engine.tokenizer.model.model, "all_special_tokens", ())]
     return LMDeployModel(

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from desktop.domain.context_window import PromptSize
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
 from desktop.domain.generation import (
@@ -61,7 +62,7 @@ class ProcessEngine:
         self._loaded: asyncio.Future[EngineInfo] | None = None
         self._requests: dict[str, asyncio.Queue[GenerationEvent]] = {}
         self._statistics: deque[asyncio.Future[EngineStatistics]] = deque()
-        self._counts: dict[int, asyncio.Future[int]] = {}
+        self._counts: dict[int, asyncio.Future[PromptSize]] = {}
         self._questions = 0
         self._gone = asyncio.Event()
         self._failure: Failure | None = None
@@ -140,7 +141,7 @@ class ProcessEngine:
         self._send(wire.ReadStatistics())
         return await answer
 
-    async def count_tokens(self, request: GenerationRequest) -> int:
+    async def count_tokens(self, request: GenerationRequest) -> PromptSize:
         if not self._ready():
             raise error(FailureCode.ENGINE_NOT_READY)
         self._questions += 1
@@ -150,7 +151,7 @@ class ProcessEngine:
             self._send(wire.CountTokens(number, without_images(request)))
         except ValueError as problem:
             raise error(FailureCode.REQUEST_INVALID, reason=problem) from problem
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[PromptSize] = asyncio.get_running_loop().create_future()
         self._counts[number] = answer
         try:
             return await answer
@@ -244,10 +245,10 @@ class ProcessEngine:
         elif isinstance(message, wire.TokensCounted):
             counting = self._counts.get(message.number)
             if counting is not None and not counting.done():
-                if message.failure is None:
-                    counting.set_result(message.tokens)
+                if message.size is not None:
+                    counting.set_result(message.size)
                 else:
-                    counting.set_exception(TurbodeskError(message.failure))
+                    counting.set_exception(TurbodeskError(message.failure or failure(FailureCode.ENGINE_NOT_READY)))
         elif isinstance(message, wire.StatisticsRead) and self._statistics:
             waiting = self._statistics.popleft()
             if waiting.done():  # nobody waits any more

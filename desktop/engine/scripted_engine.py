@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import msgspec
 
+from desktop.domain.context_window import PromptSize, fitted
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import Failure, FailureCode, error, failure
 from desktop.domain.generation import (
@@ -25,6 +26,7 @@ from desktop.domain.generation import (
     ToolCall,
     ToolCalled,
 )
+from desktop.domain.json_schema import BEGINS_ANEW
 from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
 from desktop.engine.chat_prompt import ONLY_TEXT
 
@@ -39,13 +41,14 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: comes first, unless the request says thinking=False or goes on with text; a request that goes on with a
     beginning of it gets the rest. tool_calls: made when the request has tools and does not end with a tool's result,
     after `reply` if there is one. After a tool's result the reply is "The tool said: " and the result, whatever the
-    script. reads_images: False refuses pictures.
+    script. reads_images: False refuses pictures; continues_json: False refuses to go on under a schema.
     """
 
     reply: str = ""
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     reads_images: bool = False
+    continues_json: bool = True
     tokens: int = 64
     tokens_per_second: float = 0.0
     context_length: int = 100_000
@@ -110,10 +113,12 @@ class ScriptedEngine:
             calls_tools=bool(self._script.tool_calls),
             thinks=bool(self._script.reasoning),
             can_choose_thinking=bool(self._script.reasoning),
+            continues_json=self._script.continues_json,
         )
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
         rid = request.request_id
+        request, _ = fitted(request, self._script.context_length, _count_words)
         if refusal := self._refusal(request):
             yield GenerationFailed(rid, refusal)
             return
@@ -193,6 +198,10 @@ class ScriptedEngine:
             return failure(FailureCode.REQUEST_INVALID, reason="; ".join(problems))
         if not self._script.reads_images and any(message.images for message in request.messages):
             return failure(FailureCode.REQUEST_INVALID, reason=ONLY_TEXT)
+        last = request.messages[-1] if request.messages else None
+        begun = last is not None and last.role == "assistant" and last.content
+        if request.json_schema and begun and not self._script.continues_json:
+            return failure(FailureCode.JSON_NOT_CONTINUED, reason=BEGINS_ANEW)
         words = _count_words(request)
         if words >= self._script.context_length:
             limit = self._script.context_length
@@ -203,10 +212,10 @@ class ScriptedEngine:
         if request_id in self._running:
             self._cancelled.add(request_id)
 
-    async def count_tokens(self, request: GenerationRequest) -> int:
+    async def count_tokens(self, request: GenerationRequest) -> PromptSize:
         if not self._loaded or self._stopped.is_set():
             raise error(FailureCode.ENGINE_NOT_READY)
-        return _count_words(request)
+        return fitted(request, self._script.context_length, _count_words)[1]
 
     async def statistics(self) -> EngineStatistics:
         if not self._loaded or self._stopped.is_set():

@@ -6,6 +6,7 @@ import asyncio
 
 import msgspec
 
+from desktop.domain.context_window import PromptSize
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure
 from desktop.domain.generation import (
@@ -73,10 +74,10 @@ class StatisticsRead(msgspec.Struct, frozen=True, tag="statistics"):
 
 
 class TokensCounted(msgspec.Struct, frozen=True, tag="tokens_counted"):
-    """The answer to CountTokens `number`: the count, or why there is none."""
+    """The answer to CountTokens `number`: the size, or why there is none."""
 
     number: int
-    tokens: int = 0
+    size: PromptSize | None = None
     failure: Failure | None = None
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 
 import msgspec
-from PySide6.QtCore import QObject, QTimer, Signal, Slot
+from PySide6.QtCore import QObject, Signal, Slot
 
 from desktop.domain.conversation import (
     Attachment,
@@ -15,13 +14,11 @@ from desktop.domain.conversation import (
     MessageState,
     branch,
     children,
-    prompt_of,
     title_of,
     unanswered,
 )
 from desktop.domain.errors import Failure, FailureCode, failure
 from desktop.domain.generation import (
-    ChatMessage,
     FinishReason,
     GenerationFailed,
     GenerationFinished,
@@ -32,14 +29,15 @@ from desktop.domain.generation import (
     ToolCall,
     ToolCalled,
 )
+from desktop.domain.json_schema import BEGINS_ANEW
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.services.library import Library
+from desktop.services.reply_saver import ReplySaver
+from desktop.services.request_maker import RequestMaker
 from desktop.services.running_reply import RunningReply
 from desktop.services.tool_desk import ToolDesk, ToolState
 from desktop.storage.conversations import ConversationStore
-
-SAVE_MILLISECONDS = 200
 
 
 class Chats(QObject):
@@ -64,10 +62,8 @@ class Chats(QObject):
         self._replies: dict[str, RunningReply] = {}
         self._reloading = False  # the loaded model is about to be replaced: nothing more is sent to it
         self._waiting: list[str] = []  # request ids that wait for a model
-        self._request_count = 0
-        self._save_timer = QTimer(self)
-        self._save_timer.setInterval(SAVE_MILLISECONDS)
-        self._save_timer.timeout.connect(self._save_unsaved)
+        self._requests = RequestMaker(host, self.tools)
+        self._saver = ReplySaver(library, self._replies, self)
         self.tools.answered.connect(self._on_tool_answered)
         host.text_received.connect(self._on_text_received)
         host.reasoning_received.connect(self._on_reasoning_received)
@@ -185,12 +181,25 @@ class Chats(QObject):
         if message.tool_calls:  # what was cut there was no text
             self.regenerate(conversation_id, message_id)
             return
+        if (problem := self._cannot_go_on(message)) is not None and not reload:
+            refused = msgspec.structs.replace(message, failure=problem)
+            self.library.write(lambda store: store.finish_message(refused))
+            self.library.put(refused)
+            return
         message = msgspec.structs.replace(
             message, state=MessageState.STREAMING, failure=None, finish_reason=None, model=self._model_name()
         )
         self.library.write(lambda store: store.reopen_message(message_id))
         self.library.put(message)
         self._begin(message)
+
+    def _cannot_go_on(self, message: Message) -> Failure | None:
+        """Why the loaded model would not go on with this reply, as far as that can be said before it is asked."""
+        info = self._host.status.info
+        if not (self._host.is_ready and info and message.content and not info.continues_json):
+            return None
+        under_schema = self.settings(message.conversation_id).json_schema
+        return failure(FailureCode.JSON_NOT_CONTINUED, reason=BEGINS_ANEW) if under_schema else None
 
     def answer_tool(self, conversation_id: int, message_id: int, call_id: str, result: str, *, failed: bool) -> None:
         """Add the result of a tool call. When it was the last that was missing, the model goes on with them."""
@@ -225,28 +234,17 @@ class Chats(QObject):
         self.stop(conversation_id)
         self.library.trash(conversation_id)
 
-    def request(self, conversation_id: int | None, path: Sequence[Message]) -> GenerationRequest:
-        """What the engine would be asked for a reply to these messages."""
-        settings = self.settings(conversation_id)
-        info = self._host.status.info
-        prompt = prompt_of(path, self.library.data)
-        if settings.system_prompt:
-            prompt = (ChatMessage("system", settings.system_prompt), *prompt)
-        self._request_count += 1
-        return GenerationRequest(
-            request_id=f"chat.{self._request_count}",
-            messages=prompt,
-            params=settings.sampling(info.recommended if info else None),
-            tools=self.tools.specs(settings.tools),
-            json_schema=settings.json_schema,
-            thinking=settings.thinking,
-        )
+    def request(
+        self, conversation_id: int | None, path: Sequence[Message], data_of: Callable[[Attachment], bytes] | None = None
+    ) -> GenerationRequest:
+        """What the engine would be asked for a reply to these messages. data_of: also knows what is not stored yet."""
+        return self._requests.make(self.settings(conversation_id), path, data_of or self.library.data)
 
     def close(self) -> None:
         """Mark every unfinished reply as interrupted and hand all text to the writer."""
         for request_id in list(self._replies):
             self._end(request_id, MessageState.INTERRUPTED)
-        self._save_timer.stop()
+        self._saver.stop()
 
     # inside
 
@@ -276,7 +274,7 @@ class Chats(QObject):
         conversation_id = message.conversation_id
         request = self.request(conversation_id, branch(self.library.tree(conversation_id), message.id))
         self._replies[request.request_id] = RunningReply(message, request)
-        self._save_timer.start()
+        self._saver.start()
         if self._host.is_ready and not self._reloading:
             self._host.generate(request)
         elif self._host.status.state in (EngineState.LOADING, EngineState.STOPPING) or self._host.status.path:
@@ -310,7 +308,7 @@ class Chats(QObject):
         )
         self.library.write(lambda store: store.finish_message(message))
         if not self._replies:
-            self._save_timer.stop()
+            self._saver.stop()
             self.library.write(ConversationStore.settle)
         self.library.put(message)
         if self.library.has(message.conversation_id):
@@ -326,14 +324,6 @@ class Chats(QObject):
                 break
             rounds += bool(before.tool_calls)
         return rounds
-
-    @Slot()
-    def _save_unsaved(self) -> None:
-        for reply in self._replies.values():
-            if text := reply.reasoning.take_unsaved():
-                self.library.write(partial(_append_reasoning, reply.id, text))
-            if text := reply.content.take_unsaved():
-                self.library.write(partial(_append_text, reply.id, text))
 
     @Slot(object)
     def _on_text_received(self, event: TextDelta) -> None:
@@ -401,11 +391,3 @@ class Chats(QObject):
         waiting, self._waiting = self._waiting, []
         for request_id in waiting:
             self._host.generate(self._replies[request_id].request)
-
-
-def _append_text(message_id: int, text: str, store: ConversationStore) -> None:
-    store.append_text(message_id, text)
-
-
-def _append_reasoning(message_id: int, text: str, store: ConversationStore) -> None:
-    store.append_reasoning(message_id, text)

@@ -33,7 +33,7 @@ class EngineHost(QObject):
         status_changed: an EngineStatus; the same as `status` from then on.
         text_received: a TextDelta. reasoning_received: a ReasoningDelta. tool_called: a ToolCalled.
         generation_finished, generation_failed: the last event of a request.
-        tokens_counted: the id of a request given to count_tokens, and its prompt's length.
+        tokens_counted: the id of a request given to count_tokens, and its PromptSize; None where it cannot be counted.
         statistics_read: an EngineStatistics, about once a second while a model is loaded.
         load_refused: a Failure; a load was not begun and what is loaded stays.
         log_received: a line of the engine's log.
@@ -44,7 +44,7 @@ class EngineHost(QObject):
     text_received = Signal(object)
     reasoning_received = Signal(object)
     tool_called = Signal(object)
-    tokens_counted = Signal(str, int)
+    tokens_counted = Signal(str, object)
     statistics_read = Signal(object)
     generation_finished = Signal(object)
     generation_failed = Signal(object)
@@ -118,7 +118,7 @@ class EngineHost(QObject):
         self._worker.post_cancel(request_id)
 
     def count_tokens(self, request: GenerationRequest) -> None:
-        """Count the tokens of a request's prompt; answered by tokens_counted, or not at all when it cannot be."""
+        """Count the tokens of a request's prompt; answered by tokens_counted."""
         self._worker.post_count(request)
 
     def shutdown(self) -> None:

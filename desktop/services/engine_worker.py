@@ -15,6 +15,7 @@ import msgspec
 from PySide6.QtCore import QObject, Signal, Slot
 
 from desktop.domain.checkpoint import Checkpoint
+from desktop.domain.context_window import PromptSize
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
 from desktop.domain.generation import GenerationEvent, GenerationFailed, GenerationRequest
@@ -36,7 +37,7 @@ class EngineWorker(QObject):
     Signals:
         status_changed: an EngineStatus.
         events_received: a list of GenerationEvent, at most one list a frame; order within a request is kept.
-        tokens_counted: a request's id and the length of its prompt in tokens.
+        tokens_counted: a request's id and its PromptSize, or None where it cannot be counted.
         statistics_read: an EngineStatistics.
         load_refused: the Failure of a load that was not begun, since it would end the loaded model for nothing.
         log_received: one line of the engine's log.
@@ -46,7 +47,7 @@ class EngineWorker(QObject):
     status_changed = Signal(object)
     events_received = Signal(object)
     load_refused = Signal(object)
-    tokens_counted = Signal(str, int)
+    tokens_counted = Signal(str, object)
     statistics_read = Signal(object)
     log_received = Signal(str)
     finished = Signal()
@@ -91,7 +92,7 @@ class EngineWorker(QObject):
         self._post(self._cancel(request_id))
 
     def post_count(self, request: GenerationRequest) -> None:
-        """Count the tokens of a request's prompt; nothing follows when they cannot be counted."""
+        """Count the tokens of a request's prompt; tokens_counted follows."""
         self._post(self._count(request))
 
     def post_read_statistics(self) -> None:
@@ -257,9 +258,11 @@ class EngineWorker(QObject):
             await self._engine.cancel(request_id)
 
     async def _count(self, request: GenerationRequest) -> None:
+        size: PromptSize | None = None
         if self._engine is not None:
             with contextlib.suppress(TurbodeskError):
-                self.tokens_counted.emit(request.request_id, await self._engine.count_tokens(request))
+                size = await self._engine.count_tokens(request)
+        self.tokens_counted.emit(request.request_id, size)
 
     async def _read_statistics(self) -> None:
         if self._engine is not None:

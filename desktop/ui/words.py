@@ -14,6 +14,7 @@ ACTION_LABELS = {
     Action.CHOOSE_MODEL: "Choose another model…",
     Action.RELOAD: "Load the model again",
     Action.CONTINUE: "Go on",
+    Action.REGENERATE: "Write another reply",
     Action.NEW_CHAT: "New chat",
     Action.RETRY_SAVE: "Save now",
     Action.SHOW_MODELS: "Show the models",

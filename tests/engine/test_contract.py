@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
+from desktop.domain.context_window import PromptSize
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import FailureCode, TurbodeskError
 from desktop.domain.generation import (
@@ -190,11 +191,53 @@ async def test_tokens_of_a_prompt_are_counted(loaded: Loaded) -> None:
     events = await loaded.run(request)
     assert isinstance(events[-1], GenerationFinished)
     counts = await asyncio.gather(*(loaded.engine.count_tokens(request) for _ in range(5)))
-    assert counts == [events[-1].stats.prompt_tokens] * 5
+    assert counts == [PromptSize(events[-1].stats.prompt_tokens)] * 5
     longer = loaded.request("longer", "What is the KV cache? " * 50)
     several = await asyncio.gather(loaded.engine.count_tokens(longer), loaded.engine.count_tokens(request))
-    assert several[0] > 10 * several[1] > 0
-    assert loaded.info.context_length < await loaded.engine.count_tokens(loaded.request("most", "cache " * 5000))
+    assert several[0].tokens > 10 * several[1].tokens > 0
+    most = await loaded.engine.count_tokens(loaded.request("most", "cache " * 5000))
+    assert most.tokens > loaded.info.context_length
+
+
+def conversation(turns: int, newest: str = "What is AWQ?") -> GenerationRequest:
+    """A long one: a turn is about 110 tokens. The reply may take a quarter of the context, and takes 5 tokens."""
+    messages = [ChatMessage("system", "Be brief.")]
+    for turn in range(turns):
+        messages += [ChatMessage("user", f"Question {turn}"), ChatMessage("assistant", "cache " * 100)]
+    params = SamplingParams(temperature=0.0, max_new_tokens=5)
+    messages.append(ChatMessage("user", newest))
+    return GenerationRequest(request_id="full", messages=tuple(messages), params=params, leaves_out=True)
+
+
+async def test_the_oldest_turns_are_left_out_of_a_full_context(loaded: Loaded) -> None:
+    request = conversation(40)
+    size = await loaded.engine.count_tokens(request)
+    room = loaded.info.context_length - 5
+    assert room - 150 < size.tokens <= room
+    assert 0 < size.turns_left_out < 40
+    events = await loaded.run(request)
+    assert isinstance(events[-1], GenerationFinished)
+    assert events[-1].stats.prompt_tokens == size.tokens
+    whole = msgspec.structs.replace(request, leaves_out=False)
+    assert (await loaded.engine.count_tokens(whole)).turns_left_out == 0
+    (event,) = await loaded.run(whole)
+    assert isinstance(event, GenerationFailed)
+    assert event.failure.code is FailureCode.PROMPT_TOO_LONG
+
+
+async def test_a_conversation_that_fits_stays_whole(loaded: Loaded) -> None:
+    request = conversation(3)
+    size = await loaded.engine.count_tokens(request)
+    assert size == await loaded.engine.count_tokens(msgspec.structs.replace(request, leaves_out=False))
+    assert size.turns_left_out == 0
+
+
+async def test_a_newest_message_that_is_too_long_by_itself_is_refused(loaded: Loaded) -> None:
+    request = conversation(3, newest="cache " * 5000)
+    assert (await loaded.engine.count_tokens(request)).turns_left_out == 3
+    (event,) = await loaded.run(request)
+    assert isinstance(event, GenerationFailed)
+    assert event.failure.code is FailureCode.PROMPT_TOO_LONG
 
 
 async def test_what_the_checkpoint_recommends_is_told(loaded: Loaded) -> None:
@@ -217,7 +260,7 @@ async def test_a_model_of_text_refuses_pictures(loaded: Loaded) -> None:
     assert isinstance(event, GenerationFailed)
     assert event.failure.code is FailureCode.REQUEST_INVALID
     assert "reads only text" in event.failure.message
-    assert await loaded.engine.count_tokens(request) > 0
+    assert (await loaded.engine.count_tokens(request)).tokens > 0
 
 
 async def test_tools_and_their_results_are_taken(loaded: Loaded) -> None:

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 import torch
 
+from desktop.domain.context_window import PromptSize
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import FailureCode
 from desktop.domain.generation import (
@@ -190,9 +191,22 @@ async def test_what_a_failing_reply_had_begun_is_not_lost(
 async def test_tools_count(thinker: Thinker) -> None:
     plain = GenerationRequest(request_id="c", messages=(ASKED,))
     with_tools = GenerationRequest(request_id="c", messages=(ASKED,), tools=(CALC,))
-    few = await thinker.engine.count_tokens(plain)
+    few = (await thinker.engine.count_tokens(plain)).tokens
     assert few == len(thinker.encode("<|im_start|>user\nWhat is 1 + 1?<|im_end|>\n<|im_start|>assistant\n"))
-    assert await thinker.engine.count_tokens(with_tools) > few
+    assert (await thinker.engine.count_tokens(with_tools)).tokens > few
+
+
+async def test_what_was_not_counted_makes_room_too(thinker: Thinker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with pictures, whose tokens are not in the count."""
+    turn = (ASKED, ChatMessage("assistant", "word " * 900))
+    asked = GenerationRequest(
+        request_id="r", messages=(*turn * 5, ASKED), params=SamplingParams(max_new_tokens=3), leaves_out=True
+    )
+    monkeypatch.setattr(thinker.model, "fit", lambda request: (request, PromptSize(0)))
+    events = [event async for event in thinker.engine.generate(asked)]
+    assert isinstance(events[-1], GenerationFinished)
+    assert 900 < events[-1].stats.prompt_tokens < thinker.info.context_length
+    assert not thinker.model.engine.session_mgr.sessions
 
 
 @pytest.mark.parametrize("temperature", [0.0, 2.0])

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from desktop.domain.context_window import PromptSize
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import FailureCode, failure
 from desktop.domain.generation import (
@@ -55,7 +56,7 @@ def test_what_a_rich_reply_tells_survives(text: str, arguments: str, number: int
     messages = [
         ReasoningDelta("r", text, number),
         ToolCalled("r", call),
-        wire.TokensCounted(number, 7),
+        wire.TokensCounted(number, PromptSize(7, 1)),
         wire.TokensCounted(number, failure=refused),
     ]
     assert decode(b"".join(map(wire.encode, messages)), side="from child") == messages

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from desktop.domain.conversation import ChatSettings, Conversation, MessageState
@@ -112,6 +113,47 @@ def test_json_that_was_cut_off_is_known_as_such(
     reply = desk.chats.messages(conversation)[-1]
     assert (reply.finish_reason, reply.state) == (reason, MessageState.COMPLETE)
     assert desk.saved(conversation)[-1] == reply
+
+
+@pytest.mark.parametrize("continues", [True, False])
+def test_json_that_was_cut_off_goes_on_where_the_engine_can(desk: Desk, continues: bool) -> None:
+    desk.load(reply='{"a": 1, "b": 2}', continues_json=continues)
+    settings = ChatSettings(json_schema='{"type": "object"}', params=SamplingParams(max_new_tokens=2))
+    conversation = desk.chats.send(None, "go", settings=settings)
+    desk.until(lambda: bool(desk.ends))
+    cut = desk.ends[0]
+    desk.chats.continue_reply(conversation, cut.id)
+    desk.until(lambda: len(desk.ends) == 2)
+    reply = desk.ends[1]
+    assert desk.saved(conversation)[-1] == reply
+    if continues:
+        assert reply.failure is None
+        assert reply.content.startswith(cut.content)
+        assert len(reply.content) > len(cut.content)
+        return
+    assert reply.failure is not None
+    assert reply.failure.code is FailureCode.JSON_NOT_CONTINUED
+    assert msgspec.structs.replace(reply, failure=None) == cut
+    desk.library.set_settings(conversation, ChatSettings())  # without a schema it is text like any other
+    desk.chats.continue_reply(conversation, cut.id)
+    desk.until(lambda: len(desk.ends) == 3)
+    assert desk.ends[2].failure is None
+    assert desk.ends[2].content.startswith(cut.content)
+
+
+def test_json_that_waits_for_a_model_that_cannot_go_on_is_not_broken(desk: Desk) -> None:
+    desk.load(reply='{"a": 1, "b": 2}')
+    settings = ChatSettings(json_schema='{"type": "object"}', params=SamplingParams(max_new_tokens=2))
+    conversation = desk.chats.send(None, "go", settings=settings)
+    desk.until(lambda: bool(desk.ends))
+    desk.script = {"reply": "{}", "continues_json": False, "load_seconds": 0.2}
+    desk.host.reload()
+    desk.until(lambda: not desk.host.is_ready)
+    desk.chats.continue_reply(conversation, desk.ends[0].id)
+    desk.until(lambda: len(desk.ends) == 2)
+    assert desk.ends[1].failure is not None
+    assert desk.ends[1].failure.code is FailureCode.JSON_NOT_CONTINUED
+    assert desk.ends[1].content == desk.ends[0].content
 
 
 def test_json_that_is_whole_at_the_limit_is_whole(desk: Desk) -> None:

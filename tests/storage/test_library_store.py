@@ -9,7 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from desktop.domain.conversation import Attachment, ChatSettings, Conversation, Folder, Message, MessageState
+from desktop.domain.conversation import (
+    Attachment,
+    ChatSettings,
+    Conversation,
+    Folder,
+    Message,
+    MessageState,
+    WhenFull,
+)
 from desktop.domain.errors import FailureCode, TurbodeskError
 from desktop.domain.generation import FinishReason, SamplingParams, ToolCall
 from desktop.storage.conversations import ConversationStore
@@ -20,6 +28,7 @@ SETTINGS = ChatSettings(
     system_prompt="Be \x00 brief.",
     params=SamplingParams(temperature=0.1, stop=("\n",)),
     tools=("clock",),
+    when_full=WhenFull.STOP,
 )
 
 

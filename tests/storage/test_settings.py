@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from desktop.domain.conversation import ChatSettings
+from desktop.domain.conversation import ChatSettings, WhenFull
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import FailureCode, TurbodeskError
 from desktop.domain.generation import SamplingParams, ToolSpec
@@ -28,7 +28,7 @@ CHANGED = Settings(
         params=SamplingParams(temperature=0.0, seed=2**62, stop=("</s>", "停")),
         tools=("calculator",),
     ),
-    presets={"Für Code": ChatSettings(preset="Für Code", thinking=True)},
+    presets={"Für Code": ChatSettings(preset="Für Code", thinking=True, when_full=WhenFull.STOP)},
     tools=(ToolSpec(name="weather", description="", parameters={"type": "object"}),),
     run_engine_in_window_process=True,
     theme="dark",

@@ -6,7 +6,15 @@ import hashlib
 import time
 from typing import Any
 
-from desktop.domain.conversation import Attachment, ChatSettings, Conversation, Folder, Message, MessageState
+from desktop.domain.conversation import (
+    Attachment,
+    ChatSettings,
+    Conversation,
+    Folder,
+    Message,
+    MessageState,
+    WhenFull,
+)
 from desktop.domain.errors import FailureCode, failure
 from desktop.domain.generation import FinishReason, GenerationStats, Role, SamplingParams, ToolCall
 from desktop.storage.conversations import ConversationStore
@@ -53,7 +61,9 @@ def fill(store: ConversationStore) -> None:
     """Two folders, three conversations: one with everything there is, one empty, one in the trash."""
     store.add_folder(Folder(id=1, name="Empty"))
     store.add_folder(Folder(id=2, name="Work \udcff"))
-    own = ChatSettings(preset="P", system_prompt="Be\nbrief.", params=SamplingParams(seed=2**60, stop=("x",)))
+    own = ChatSettings(
+        preset="P", system_prompt="Be\nbrief.", params=SamplingParams(seed=2**60, stop=("x",)), when_full=WhenFull.STOP
+    )
     store.add_conversation(
         Conversation(
             id=3, title="All\n# of it", created_at=1.5, updated_at=99.25, title_chosen=True, folder_id=2, settings=own

@@ -10,7 +10,7 @@ from PySide6.QtGui import QImage, QWheelEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from desktop.domain.conversation import ChatSettings
+from desktop.domain.conversation import ChatSettings, WhenFull
 from desktop.domain.generation import SamplingParams
 from desktop.engine.scripted_engine import Script
 from desktop.services.searcher import Searcher
@@ -103,6 +103,7 @@ def test_what_is_attached_waits_with_its_conversation(desk: Desk, tmp_path: Path
 def test_the_context_meter_counts_the_conversation_and_the_draft(desk: Desk) -> None:
     desk.load(Script(reply="one two three", context_length=100))
     page = desk.window.chat_page
+    page._new_settings = ChatSettings(when_full=WhenFull.STOP)
     label = page.composer.meter._label
     desk.until(lambda: label.text() == "0 / 100")
     desk.bot.keyClicks(page.composer.edit, "a b c d")
@@ -145,9 +146,9 @@ def test_what_is_attached_counts_in_the_context(desk: Desk, tmp_path: Path) -> N
     path.write_text("word " * 300)
     page = desk.window.chat_page
     page.files.add([str(path)])
-    desk.until(lambda: "300" in page.composer.meter.accessibleName())
+    desk.until(lambda: "302" in page.composer.meter.accessibleName())
     page.composer.bar.clear()
-    desk.until(lambda: "300" not in page.composer.meter.accessibleName())
+    desk.until(lambda: "302" not in page.composer.meter.accessibleName())
 
 
 def test_a_begun_edit_is_there_after_a_switch(desk: Desk) -> None:

@@ -263,6 +263,27 @@ def test_a_conversation_keeps_its_own_settings_and_a_preset_brings_them_back(des
     assert panel._choice.currentText() == "Own settings"
 
 
+def test_json_that_cannot_go_on_is_offered_anew(desk: Desk) -> None:
+    settings = ChatSettings(json_schema='{"type": "object"}', params=SamplingParams(max_new_tokens=2))
+    desk.window.chat_page._new_settings = settings
+    desk.load(Script(reply='{"a": 1, "b": 2}', continues_json=False))
+    desk.ask("go")
+    desk.idle()
+    desk.until(lambda: reply(desk)._go_on.isVisible())
+    reply(desk)._go_on.click()
+    card = reply(desk)._failure_card
+    assert card is not None
+    assert "only begin a new value" in card.failure.message
+    assert card.action_button is not None
+    assert card.action_button.text() == "Write another reply"
+    assert reply(desk)._go_on.isVisible()  # another model may be able to
+    assert texts(desk)[-1] == '{"a": 1, '
+    card.action_button.click()
+    desk.idle()
+    desk.until(lambda: reply(desk)._footer._place.text() == "2/2")
+    assert reply(desk)._failure_card is None
+
+
 def test_a_schema_that_is_none_is_said_and_not_used(desk: Desk) -> None:
     desk.window._chat_settings.trigger()
     panel = desk.window.chat_page._settings_panel

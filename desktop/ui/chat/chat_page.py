@@ -75,7 +75,7 @@ class ChatPage(QWidget):
         self.empty = EmptyState(self)
         self.composer = Composer(self)
         self.files = DraftFiles(chats, host, self.composer, self)
-        self._context = ContextWatch(chats, host, self._meter, self.composer.meter, self)
+        self._context = ContextWatch(chats, host, self._meter, self.files, self.composer.meter, self)
         self.branches = BranchActions(chats, self.view, self)
         self.tool_answers = ToolAnswers(chats, self.view, self)
         self._stack = QStackedWidget(self)
@@ -141,7 +141,7 @@ class ChatPage(QWidget):
         self.composer.stop_requested.connect(self.stop)
         self.composer.settings_requested.connect(self.toggle_settings)
         self.composer.edit.textChanged.connect(self._on_draft_changed)
-        self.files.tokens_changed.connect(self._context.set_file_tokens)
+        self._context.left_out_changed.connect(self.view.set_left_out)
         self._library.message_added.connect(self._on_message_added)
         self._library.message_changed.connect(self._on_message_changed)
         self._library.branch_changed.connect(self._on_branch_changed)
@@ -149,7 +149,7 @@ class ChatPage(QWidget):
         self._library.conversation_removed.connect(self._on_conversation_removed)
         self._chats.text_appended.connect(self.view.append_text)
         self._chats.reasoning_appended.connect(self.view.append_reasoning)
-        self._host.status_changed.connect(self._on_status_changed)
+        self._host.status_changed.connect(self._show_status)
         self._meter.ticked.connect(self._on_ticked)
 
     @property
@@ -267,6 +267,7 @@ class ChatPage(QWidget):
                 mine = self._library.conversation(self._current).settings
             self._settings_panel.show_settings(mine, self._chats.defaults)
 
+    @Slot()
     def _show_status(self) -> None:
         """Everything on the page that depends on the engine or on what is open."""
         status = self._host.status
@@ -395,10 +396,6 @@ class ChatPage(QWidget):
     def _on_conversation_removed(self, conversation_id: int) -> None:
         if conversation_id == self._current:
             self.new_chat()
-
-    @Slot(object)
-    def _on_status_changed(self, _status: EngineStatus) -> None:
-        self._show_status()
 
     @Slot()
     def _on_ticked(self) -> None:

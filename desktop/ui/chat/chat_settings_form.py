@@ -10,7 +10,7 @@ from PySide6.QtCore import Qt, QTimer, Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
 
-from desktop.domain.conversation import ChatSettings
+from desktop.domain.conversation import ChatSettings, WhenFull
 from desktop.domain.generation import SamplingParams, ToolSpec
 from desktop.domain.json_schema import read_schema
 from desktop.ui.controls import ChoiceBox, DecimalBox, NumberBox, TickBox
@@ -20,6 +20,7 @@ _SETTLE_MILLISECONDS = 400
 _CHECKED = 10_000  # characters of a schema; a longer one would hold up the typing, and the engine checks it too
 _TEXT_HEIGHT = 76
 _READ_FILE = "read_file"
+_WHEN_FULL = (("Leave out the oldest turns", WhenFull.LEAVE_OUT), ("Stop and say so", WhenFull.STOP))
 Control = TypeVar("Control", bound=QWidget)
 _THINKING = (("As the model does", None), ("Think first", True), ("Answer at once", False))
 
@@ -75,6 +76,7 @@ class ChatSettingsForm(QWidget):
         self._seed.setValue(-1 if params.seed is None else params.seed)
         self._stop.setPlainText("\n".join(word.replace("\n", "\\n") for word in params.stop))
         self._thinking.setCurrentIndex([value for _, value in _THINKING].index(settings.thinking))
+        self._when_full.setCurrentIndex([value for _, value in _WHEN_FULL].index(settings.when_full))
         self._schema.setPlainText(settings.json_schema)
         self._show_files(settings.files)
         for name, box in self._tools.items():
@@ -165,6 +167,16 @@ class ChatSettingsForm(QWidget):
         for words, _ in _THINKING:
             self._thinking.addItem(words)
         self._thinking.currentIndexChanged.connect(self._on_edited)
+        self._when_full = self._add(
+            "When the context is full",
+            ChoiceBox(self),
+            "What is done when the conversation grows too long for the model. Leaving out the oldest turns keeps the "
+            "system prompt, the newest message, and room for the reply: as much as the longest reply may take, and a "
+            "quarter of the context at most. They stay in the conversation.",
+        )
+        for words, _ in _WHEN_FULL:
+            self._when_full.addItem(words)
+        self._when_full.currentIndexChanged.connect(self._on_edited)
         self._schema = self._text(
             "JSON schema", "The reply is then a JSON value that obeys this schema. Empty for free text."
         )
@@ -218,6 +230,7 @@ class ChatSettingsForm(QWidget):
             ),
             files=self._picked,
             thinking=_THINKING[self._thinking.currentIndex()][1],
+            when_full=_WHEN_FULL[self._when_full.currentIndex()][1],
         )
 
     def _label(self, words: str, tip: str) -> QLabel:

@@ -10,6 +10,7 @@ from desktop.domain.counting import counted
 from desktop.ui.theme import SPACE, TYPE, current_palette, font_of
 
 _NEARLY_FULL = 0.85
+_BAR = QSize(64, 6)
 
 
 class ContextMeter(QWidget):
@@ -21,7 +22,7 @@ class ContextMeter(QWidget):
         self._label = QLabel(self)
         self._label.setProperty("dim", True)
         self._label.setFont(font_of(self._label, TYPE.small))
-        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Preferred)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(SPACE[1])
@@ -29,18 +30,22 @@ class ContextMeter(QWidget):
         row.addWidget(self._label)
         self.hide()
 
-    def show_tokens(self, used: int, running: int, limit: int) -> None:
+    def show_tokens(self, used: int, running: int, limit: int, left_out: int = 0) -> None:
         """used: tokens of the conversation and of what is being typed; running: of the reply that is being written.
 
-        limit 0: no model is loaded, so nothing is known.
+        limit 0: no model is loaded, or nobody knows its context. left_out: messages of the conversation that do not fit
+        and are not part of used.
         """
         self.setVisible(limit > 0)
         if not limit:
             return
         total = used + running
-        self._label.setText(f"{total:,} / {limit:,}")
+        left_out_words = f" · {left_out:,} left out" if left_out else ""
+        self._label.setText(f"{total:,} / {limit:,}{left_out_words}")
         left = max(limit - total, 0)
         words = f"Context: {total:,} of {counted(limit, 'token')}."
+        if left_out:
+            words += f" {_oldest(left_out)} left out of what the model reads, so that the rest and a reply fit."
         if total >= limit:
             words += " It is full: a message will be refused. Begin a new chat, or shorten a message by editing it."
         elif total >= _NEARLY_FULL * limit:
@@ -53,12 +58,21 @@ class ContextMeter(QWidget):
         self.setAccessibleName(words)
 
 
+def _oldest(count: int) -> str:
+    return "The oldest message is" if count == 1 else f"The oldest {count:,} messages are"
+
+
 class _Bar(QWidget):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self._used = self._running = 0.0
         self._warn = False
-        self.setFixedSize(QSize(64, 6))
+        # Where there is little room, the numbers keep theirs.
+        self.setFixedHeight(_BAR.height())
+        self.setSizePolicy(QSizePolicy.Policy.Maximum, QSizePolicy.Policy.Fixed)
+
+    def sizeHint(self) -> QSize:
+        return _BAR
 
     def show_share(self, used: float, running: float, *, warn: bool) -> None:
         self._used, self._running, self._warn = min(used, 1.0), min(running, 1.0), warn

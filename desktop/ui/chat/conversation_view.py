@@ -13,6 +13,7 @@ from desktop.domain.conversation import Attachment, Message, MessageState
 from desktop.services.tool_desk import ToolState
 from desktop.ui.chat.focus_walk import FocusWalk
 from desktop.ui.chat.frame_texts import FrameTexts
+from desktop.ui.chat.height_guesses import HeightGuesses
 from desktop.ui.chat.latest_button import LatestButton
 from desktop.ui.chat.message_column import COLUMN_WIDTH, MessageColumn
 from desktop.ui.chat.message_log import MessageLog
@@ -24,8 +25,6 @@ __all__ = ("COLUMN_WIDTH", "ConversationView")
 _FIRST_SECONDS = 0.05  # for what is in sight when a conversation is opened; what takes longer follows
 _TURN_SECONDS = 0.006  # for views, in one turn of the event loop; at least one is built
 _DROPPED_AT_ONCE = 4
-_ESTIMATED_AT_ONCE = 300  # about 3 ms
-_SAMPLE = 30  # messages
 _FRAME_MILLISECONDS = 16  # what is in sight is told to the views at most once in this time
 _RESIZED_MILLISECONDS = 200  # without another width, before all heights are estimated anew
 _DRAG_STEP = 60  # pixels, at most, of one step while something is selected with the mouse
@@ -56,7 +55,6 @@ class ConversationView(QAbstractScrollArea):
         super().__init__(parent)
         self._log = MessageLog()
         self._texts = FrameTexts(self._show_texts, self)
-        self._unlooked = 0  # of the messages before this place, the heights are not estimated one by one
         self._siblings_of: Callable[[int], tuple[int, int]] | None = None
         self._tool_states_of: Callable[[Message], Mapping[str, ToolState]] | None = None
         self._data_of: Callable[[Attachment], bytes] = _no_data
@@ -75,6 +73,7 @@ class ConversationView(QAbstractScrollArea):
         self._bar.setSingleStep(_STEP)
         self._column = MessageColumn(self._canvas, self._bar)
         self._column.scrolled.connect(self._on_scrolled)
+        self._guesses = HeightGuesses(self._log, self._column)
         self._jump = LatestButton(self)
         self._jump.clicked.connect(self.jump_to_latest)
         self._work = self._timer(self._on_work, 0, once=False)
@@ -100,7 +99,7 @@ class ConversationView(QAbstractScrollArea):
         self._column.truncate(shared)
         self._log.truncate(shared)
         self._fit()
-        self._extend(messages[shared:])
+        self._guesses.extend(messages[shared:])
         self._goal = None
         if not same:
             self._column.follow()
@@ -117,7 +116,7 @@ class ConversationView(QAbstractScrollArea):
         if self._log.place(message.id) is not None:
             self.change_message(message)
             return
-        self._extend([message])
+        self._guesses.extend([message])
         if message.role == "user":
             self._column.follow()
         self._fill(_FIRST_SECONDS)
@@ -166,6 +165,12 @@ class ConversationView(QAbstractScrollArea):
         place = self._log.place(message_id)
         if place is not None and self._tool_states_of is not None and (view := self._views.get(message_id)) is not None:
             view.show_tool_states(self._tool_states_of(self._log[place]))
+
+    @Slot(object)
+    def set_left_out(self, message_id: int | None) -> None:
+        """The last message that the model does not read any more: a line is drawn beneath it. None: it reads all."""
+        self._column.draw_line(None if message_id is None else self._log.place(message_id))
+        self._walk.tidy()
 
     @property
     def edits(self) -> dict[int, str]:
@@ -276,16 +281,6 @@ class ConversationView(QAbstractScrollArea):
 
     # views
 
-    def _extend(self, messages: Sequence[Message]) -> None:
-        """Add messages at the end with one height for all, that of a few of them; _on_work looks at each."""
-        if messages:
-            some = messages[:: len(messages) // _SAMPLE + 1]
-            self._log.extend(messages)
-            self._column.extend(
-                [message.id for message in messages], sum(map(self._column.estimate(), some)) // len(some)
-            )
-            self._unlooked = len(self._log) if len(messages) > 1 else self._unlooked
-
     def _fill(self, seconds: float) -> None:
         """Build what is in sight, as long as that takes no longer than this, and leave the rest to later turns."""
         if not self.isVisible():
@@ -307,19 +302,10 @@ class ConversationView(QAbstractScrollArea):
             self._build(place)
             if time.perf_counter() - started > _TURN_SECONDS:
                 return
-        if self._unlooked:
-            self._estimate_more()
+        if self._guesses.are_due:
+            self._guesses.look()
         elif not self._column.drop_far(_DROPPED_AT_ONCE, self._is_kept):
             self._work.stop()
-
-    def _estimate_more(self) -> None:
-        estimate = self._column.estimate()
-        before = max(self._unlooked - _ESTIMATED_AT_ONCE, 0)
-        for place in range(before, min(self._unlooked, len(self._log))):
-            if not self._column.is_measured(place):
-                self._column.guess(place, estimate(self._log[place]))
-        self._unlooked = before
-        self._column.settle()
 
     def _build(self, place: int) -> MessageView:
         message = self._log[place]
@@ -373,7 +359,7 @@ class ConversationView(QAbstractScrollArea):
 
     @Slot()
     def _on_resized(self) -> None:
-        self._unlooked = len(self._log)
+        self._guesses.begin_anew()
         self._work.start()
 
     @Slot()

@@ -8,6 +8,7 @@ from PySide6.QtCore import QBuffer, QIODevice, QObject, Signal, Slot
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QWidget
 
+from desktop.domain.context_window import PromptSize
 from desktop.domain.conversation import Attachment
 from desktop.domain.counting import counted
 from desktop.domain.errors import Failure
@@ -28,7 +29,6 @@ class _File:
         self.name = name
         self.attachment: Attachment | None = None
         self.data = b""
-        self.tokens = 0
         self.problem = ""
 
 
@@ -36,10 +36,10 @@ class DraftFiles(QObject):
     """Drives the composer's bar of attachments. Each conversation has its own files until they are sent.
 
     Signals:
-        tokens_changed: how many tokens the texts that are attached take, as far as they are counted.
+        changed: other files are attached.
     """
 
-    tokens_changed = Signal(int)
+    changed = Signal()
 
     def __init__(self, chats: Chats, host: EngineHost, composer: Composer, parent: QWidget) -> None:
         super().__init__(parent)
@@ -77,6 +77,17 @@ class DraftFiles(QObject):
             self._begin(self._reader.read(path), Path(path).name)
         if len(paths) > MOST_FILES:
             self._composer.bar.say(f"Only the first {MOST_FILES} files were attached.")
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """What is attached."""
+        return self._composer.bar.attachments
+
+    def data(self, attachment: Attachment) -> bytes:
+        """The bytes of what is attached, or of what has been stored."""
+        here = (file.data for file in self._files.values() if file.attachment == attachment)
+        found = next(here, None)
+        return self._chats.library.data(attachment) if found is None else found
 
     def take(self) -> tuple[Attachment, ...]:
         """What is attached, which then goes with the message."""
@@ -140,7 +151,7 @@ class DraftFiles(QObject):
     def _on_bar_changed(self) -> None:
         here = self._composer.bar.numbers
         self._files = {number: file for number, file in self._files.items() if number in here}
-        self.tokens_changed.emit(sum(file.tokens for file in self._files.values()))
+        self.changed.emit()
         self.check()
 
     @Slot(object)
@@ -172,10 +183,8 @@ class DraftFiles(QObject):
         elif (file := self._find(number)) is not None:
             file.problem = words
 
-    @Slot(str, int)
-    def _on_tokens_counted(self, request_id: str, count: int) -> None:
+    @Slot(str, object)
+    def _on_tokens_counted(self, request_id: str, size: PromptSize | None) -> None:
         kind, _, number = request_id.partition(".")
-        if kind == "file" and (file := self._find(int(number))) is not None:
-            file.tokens = count
-            self._composer.bar.show_cost(int(number), counted(count, "token"))
-            self._on_bar_changed()
+        if kind == "file" and size is not None:
+            self._composer.bar.show_cost(int(number), counted(size.tokens, "token"))

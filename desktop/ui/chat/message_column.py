@@ -9,6 +9,7 @@ from PySide6.QtGui import QFontMetricsF
 from PySide6.QtWidgets import QScrollBar, QWidget
 
 from desktop.domain.conversation import Message
+from desktop.ui.chat.context_line import ContextLine
 from desktop.ui.chat.height_estimate import HeightEstimate
 from desktop.ui.chat.message_flash import MessageFlash
 from desktop.ui.chat.message_heights import MessageHeights
@@ -44,6 +45,8 @@ class MessageColumn(QObject):
         self._canvas = canvas
         self._bar = bar
         self._flash: MessageFlash | None = None
+        self._line: ContextLine | None = None
+        self._line_at: int | None = None
         self._heights = MessageHeights()
         self._ids: list[int] = []
         self._places: dict[int, int] = {}  # of what has a view
@@ -143,10 +146,12 @@ class MessageColumn(QObject):
 
     def put_in_order(self) -> None:
         """Have the canvas's children stand in the order of the messages, as a screen reader goes through them."""
-        ours = list(self.views.values())
-        if [child for child in self._canvas.children() if isinstance(child, MessageView) and child in ours] != ours:
-            for view in ours:
-                view.raise_()
+        ours: list[QWidget] = list(self.views.values())
+        if self._line is not None and self._line_at is not None:
+            ours.insert(sum(place <= self._line_at for place in self._places.values()), self._line)
+        if [child for child in self._canvas.children() if child in ours] != ours:
+            for widget in ours:
+                widget.raise_()
 
     def views_in_sight(self) -> list[MessageView]:
         """Those of which at least a part is in sight."""
@@ -207,6 +212,13 @@ class MessageColumn(QObject):
         self._anchor = (place, y - self._canvas.height() // 3)
         self.settle()
 
+    def draw_line(self, place: int | None) -> None:
+        """Have the line of the context stand beneath the message at this place; None takes it away."""
+        self._line_at = place
+        if self._line is None and place is not None:
+            self._line = ContextLine(self._canvas)
+        self._place_line()
+
     def flash(self, message_id: int) -> None:
         """Light up a message for a moment."""
         if self._flash is None:
@@ -265,6 +277,18 @@ class MessageColumn(QObject):
             view.setGeometry(self._side, y, self._width, self._heights[place] - _GAP)
         if self._flash is not None and (lit := self.views.get(self._flash.message_id or 0)) is not None:
             self._flash.surround(QRect(lit.pos(), lit.size()))
+        self._place_line()
+
+    def _place_line(self) -> None:
+        if self._line is None:
+            return
+        place = self._line_at
+        if place is not None and place < len(self._ids):
+            y = self._top(place) + self._heights[place] - _GAP - self._scroll
+            self._line.setGeometry(self._side, max(min(y, _FAR), -_FAR), self._width, _GAP)
+            self._line.show()
+        else:
+            self._line.hide()
 
     def _take_anchor(self) -> None:
         """The first message in sight whose height is certain, or else the first."""

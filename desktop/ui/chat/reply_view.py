@@ -31,6 +31,7 @@ _CUT = Failure(
     action=Action.CONTINUE,
 )
 _BEGINNING = 500  # characters: a reply that already has more was not begun just now, and is heard from here on
+_CUT_REASONS = (FinishReason.LENGTH, FinishReason.CUT_JSON)
 _ABOUT_THE_REPLY = (Action.RELOAD, Action.CONTINUE)
 
 
@@ -194,13 +195,16 @@ class ReplyView(MessageView):
 
     def _show_buttons(self) -> None:
         finished = self.message.state is not MessageState.STREAMING
-        was_cut = self.message.state is MessageState.STOPPED or self.message.finish_reason is FinishReason.LENGTH
+        was_cut = self.message.state is MessageState.STOPPED or self.message.finish_reason in _CUT_REASONS
+        # Another engine, or other settings, may be able to.
+        problem = self.message.failure
+        may_go_on = self._failure_card is None or (problem and problem.code is FailureCode.JSON_NOT_CONTINUED)
         for button in (self._copy, self._edit):
             button.setVisible(finished and bool(self.message.content))
         self._edit.setEnabled(self._is_editable)
         for button in (self._again, self._fork):
             button.setVisible(finished)
-        self._go_on.setVisible(finished and was_cut and self._is_last and self._failure_card is None)
+        self._go_on.setVisible(finished and was_cut and self._is_last and bool(may_go_on))
 
     def _hold(self, y: int) -> None:
         """Remember which block stands at this height of the body, to tell when it moves."""
@@ -265,6 +269,8 @@ class ReplyView(MessageView):
         assert self._failure_card is not None
         if setting := self._failure_card.failure.setting:
             self.reload_requested.emit(self.message.id, setting)
+        elif action is Action.REGENERATE:
+            self.regenerate_requested.emit(self.message.id)
         elif action in _ABOUT_THE_REPLY:
             self.continue_requested.emit(self.message.id)
         else:
