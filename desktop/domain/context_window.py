@@ -9,6 +9,9 @@ import msgspec
 from desktop.domain.generation import GenerationRequest, Role
 
 _REPLY_PART = 4  # of the context, one part in so many is kept free for the reply, if it may be that long
+# What is left out grows by a power of two of turns, at most one in so many of those that fit, and not with every turn:
+# the engine's cache of prompts holds only for as long as they begin with the same messages.
+_STEPS = 4
 # A text with more characters than this a token of the context does not fit, so that counting all of it is for nothing.
 # It only decides where the search begins: what it finds does not depend on it.
 _MOST_CHARACTERS_A_TOKEN = 16
@@ -48,7 +51,8 @@ def fitted(
     is asked once for a conversation that fits, and a number of times that grows with the logarithm of the turns that
     are kept for one that does not; what was left out long ago is not counted again.
 
-    The system's messages and the newest turn always stay, so the prompt may still be longer than the context. Nothing
+    Up to a quarter of the turns that fit is left out too, so that the beginning stays the same for some messages. The
+    system's messages and the newest turn always stay, so the prompt may still be longer than the context. Nothing
     is left out of a request that does not allow it. Counts that do not grow with the turns (a template that leaves
     some out by itself) make the search keep fewer turns than could be, never too many.
     """
@@ -74,6 +78,10 @@ def fitted(
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     kept = max(low, 1)
+    step = 1 << max(kept // _STEPS, 1).bit_length() - 1
+    kept = max(len(starts) - -(-(len(starts) - kept) // step) * step, 1)
+    if kept not in sizes:
+        fits(kept)
     return without_oldest(request, len(starts) - kept), PromptSize(sizes[kept], len(starts) - kept)
 
 

@@ -95,7 +95,7 @@ SIZES = st.lists(st.integers(0, 40), min_size=1, max_size=60)
 
 
 @given(SIZES, st.integers(4, 400), st.none() | st.integers(1, 200))
-def test_as_many_of_the_newest_turns_as_fit_are_kept(sizes: list[int], context: int, most: int | None) -> None:
+def test_about_as_many_of_the_newest_turns_as_fit_are_kept(sizes: list[int], context: int, most: int | None) -> None:
     system = said("system", 2)
     turns = [(said("user", size), said("assistant", size // 2)) for size in sizes]
     asked = request(system, *[message for turn in turns for message in turn], most=most)
@@ -113,8 +113,10 @@ def test_as_many_of_the_newest_turns_as_fit_are_kept(sizes: list[int], context: 
     assert short.messages == (system, *[message for turn in turns[-kept:] for message in turn])
     assert size.tokens == words(short)
     assert size.tokens <= room or kept == 1
-    assert kept == len(turns) or words(without_oldest(asked, size.turns_left_out - 1)) > room
-    assert counts <= 2 * math.ceil(math.log2(kept + 1)) + 3
+    fits = max((n for n in range(1, len(turns) + 1) if words(without_oldest(asked, len(turns) - n)) <= room), default=1)
+    assert max(fits - fits // 4, 1) <= kept <= fits
+    assert kept == fits or fits < len(turns)
+    assert counts <= 2 * math.ceil(math.log2(fits + 1)) + 4
 
 
 def test_what_was_left_out_long_ago_is_not_counted() -> None:
@@ -127,5 +129,12 @@ def test_what_was_left_out_long_ago_is_not_counted() -> None:
         return words(given)
 
     short, _ = fitted(asked, 1000, count)
-    assert len(short.messages) == 19
+    assert len(short.messages) == 16  # 19 would fit
     assert longest <= 2 * 19 + 2
+
+
+def test_the_beginning_stays_the_same_for_some_turns() -> None:
+    """So that the engine need not read all of a full context again with every message."""
+    left_out = [fitted(request(*[said("user", 50)] * turns), 2000, words)[1].turns_left_out for turns in range(60, 160)]
+    assert left_out == sorted(left_out)
+    assert len(set(left_out)) == 100 // 8 + 1
