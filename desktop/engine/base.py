@@ -21,13 +21,17 @@ class LoadProgress(msgspec.Struct, frozen=True, tag="load_progress"):
     pid: int | None = None
 
 
+ONLY_TEXT = "This model reads only text"
+
+
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What was loaded. reason: why this backend, as shown to the user ("TurboMind on RTX 4090").
 
     context_length: tokens of prompt and reply together, 0 where nobody knows. pid: the process that holds the model.
-    reads_images, calls_tools, thinks: what the model's processor and chat template provide for; can_choose_thinking:
-    whether the template heeds GenerationRequest.thinking. recommended: the sampling the checkpoint's generation_config
-    asks for. continues_json: whether a reply under a JSON Schema can go on from its beginning.
+    no_images: why it takes no pictures, or "" where it does. calls_tools, thinks: what the model's chat template
+    provides for; can_choose_thinking: whether the template heeds GenerationRequest.thinking. recommended: the sampling
+    the checkpoint's generation_config asks for. continues_json: whether a reply under a JSON Schema can go on from its
+    beginning.
     """
 
     backend: Backend
@@ -37,12 +41,17 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True):
     context_length: int
     pid: int
     load_seconds: float = 0.0
-    reads_images: bool = False
+    no_images: str = ONLY_TEXT
     calls_tools: bool = False
     thinks: bool = False
     can_choose_thinking: bool = False
     recommended: SamplingParams | None = None
     continues_json: bool = False
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether it takes pictures."""
+        return not self.no_images
 
 
 class EngineStatistics(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,8 +11,6 @@ import msgspec
 
 from desktop.domain.generation import GenerationRequest, ImagePart, ToolCall, ToolSpec
 
-ONLY_TEXT = "This model reads only text"
-
 
 @dataclass(frozen=True)
 class ReplyFormat:

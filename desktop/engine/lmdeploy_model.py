@@ -17,8 +17,8 @@ from desktop.domain.generation import GenerationRequest
 from desktop.domain.json_schema import BEGINS_ANEW, NOT_ITS_BEGINNING, read_schema
 from desktop.domain.weight_files import weight_files
 from desktop.engine.backend_choice import BackendChoice, choose_backend, inspect_machine
-from desktop.engine.base import EngineInfo
-from desktop.engine.chat_prompt import ONLY_TEXT, ContinuingTemplate, to_lmdeploy, tools_to_lmdeploy
+from desktop.engine.base import ONLY_TEXT, EngineInfo
+from desktop.engine.chat_prompt import ContinuingTemplate, to_lmdeploy, tools_to_lmdeploy
 from desktop.engine.guidance import begins, going_on, response_format, response_format_after_reasoning
 from desktop.engine.lmdeploy_config import backend_config, check_architecture, generation_config
 from desktop.engine.parser_choice import ParserChoice, choose_parsers
@@ -188,7 +188,7 @@ def load_model(checkpoint: str, config: EngineConfig, report: Callable[..., None
         model_name="",
         context_length=engine.session_len,
         pid=os.getpid(),
-        reads_images=not no_images,
+        no_images=no_images,
         calls_tools=parsers.calls_tools,
         thinks=parsers.thinks,
         can_choose_thinking=bool(parser_choice.switches),

@@ -27,8 +27,7 @@ from desktop.domain.generation import (
     ToolCalled,
 )
 from desktop.domain.json_schema import BEGINS_ANEW
-from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
-from desktop.engine.chat_prompt import ONLY_TEXT
+from desktop.engine.base import ONLY_TEXT, EngineInfo, EngineStatistics, LoadProgress
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +108,7 @@ class ScriptedEngine:
             context_length=config.session_len or self._script.context_length,
             pid=os.getpid(),
             load_seconds=time.monotonic() - started,
-            reads_images=self._script.reads_images,
+            no_images="" if self._script.reads_images else ONLY_TEXT,
             calls_tools=bool(self._script.tool_calls),
             thinks=bool(self._script.reasoning),
             can_choose_thinking=bool(self._script.reasoning),

@@ -122,7 +122,7 @@ class DraftFiles(QObject):
         blind = info is not None and self._host.is_ready and not info.reads_images
         words = ""
         if pictures and blind and info is not None:
-            words = f"{info.model_name} reads only text. Remove the picture, or load a vision model."
+            words = f"{info.no_images}. Remove the picture, or load a model that sees pictures here."
         self._composer.refuse(words)
 
     def _begin(self, number: int, name: str) -> None:
