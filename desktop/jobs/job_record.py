@@ -14,9 +14,6 @@ from desktop.jobs.messages import LayerError, MeasureJob, Progress, Quantized, Q
 from desktop.storage.atomic_file import replace_file
 from desktop.storage.errors import storage_errors
 
-# In the folder of a model that was made here: how it was made, and the newest verdict on it.
-RECORD_FILE, EVALUATION_FILE = "turbodesk-quantization.json", "turbodesk-evaluation.json"
-
 
 class EvaluationPair(msgspec.Struct, frozen=True, tag="evaluation"):
     """Two models over one text, one after the other. Their work folder is made when it begins."""
@@ -87,11 +84,3 @@ def write_records(path: Path, records: list[JobRecord]) -> None:
     """Raises TurbodeskError."""
     with storage_errors(path):
         replace_file(path, msgspec.json.encode(records))
-
-
-def keep_with_model(evaluation: Evaluation) -> None:
-    """Leave a verdict in the folder of the model that it is about, where that was made here. Raises TurbodeskError."""
-    folder = Path(evaluation.other.path)
-    if (folder / RECORD_FILE).is_file():
-        with storage_errors(folder):
-            replace_file(folder / EVALUATION_FILE, msgspec.json.encode(evaluation))

@@ -16,6 +16,7 @@ from desktop.services.downloads import Downloads
 from desktop.services.engine_host import EngineHost
 from desktop.services.hub_browser import HubBrowser
 from desktop.services.job_runner import JobRunner
+from desktop.services.made_models import MadeModels
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.services.model_loader import ModelLoader
 from desktop.services.quantization_desk import QuantizationDesk
@@ -40,6 +41,7 @@ class Models(NamedTuple):
     own_folder: Path
     quantizer: QuantizationDesk
     quantized_folder: Path
+    made: MadeModels
 
 
 def make_models(
@@ -68,4 +70,5 @@ def make_models(
         own_folder=paths.models,
         quantizer=QuantizationDesk(JobRunner(paths.jobs, host, parent=parent), adviser, open_store, parent=parent),
         quantized_folder=paths.quantized,
+        made=MadeModels(shelf, parent=parent),
     )

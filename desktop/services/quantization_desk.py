@@ -25,7 +25,8 @@ from desktop.domain.quantization_source import QuantizationSource
 from desktop.engine.support_asker import SupportAsker
 from desktop.engine.support_check import lmdeploy_version
 from desktop.jobs.job_process import JobProcess
-from desktop.jobs.job_record import EvaluationPair, JobRecord, keep_with_model
+from desktop.jobs.job_record import EvaluationPair, JobRecord
+from desktop.jobs.made_model import keep_with_model
 from desktop.jobs.messages import (
     CalibrationCounted,
     CountCalibrationJob,

@@ -277,6 +277,8 @@ QHeaderView::section {{
     color: {c.dim}; background: {c.field}; border: none; border-bottom: 1px solid {c.line}; padding: 5px 3px;
 }}
 QLabel[dim="true"] {{ color: {c.dim}; }}
+QLabel[tone="ok"] {{ color: {c.ok}; }}
+QLabel[tone="danger"] {{ color: {c.danger}; }}
 QPlainTextEdit[bare="true"], QTextBrowser[bare="true"] {{
     color: {c.text}; background: transparent; border: none; border-radius: 0; padding: 0;
     selection-color: {c.on_accent}; selection-background-color: {c.accent};

@@ -26,6 +26,7 @@ from desktop.services.engine_status import EngineState
 from desktop.services.hub_browser import HubBrowser
 from desktop.services.job_runner import JobRunner
 from desktop.services.library import Library
+from desktop.services.made_models import MadeModels
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.services.model_loader import ModelLoader
 from desktop.services.models import Models
@@ -151,6 +152,7 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
         own_folder=paths.models,
         quantizer=QuantizationDesk(runner, adviser, lambda: ConversationStore(path)),
         quantized_folder=paths.quantized,
+        made=MadeModels(shelf),
     )
     window = MainWindow(host, chats, notices, lambda: models, QWidget(), Settings(), DEMO)
 

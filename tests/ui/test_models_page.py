@@ -250,8 +250,8 @@ def test_a_removed_model_comes_back(desk: Desk, folder: Path) -> None:
     next(button for button in question.findChildren(QPushButton) if button.text() == "Remove").click()
     desk.until(lambda: not (folder / "good").exists())
     desk.until(lambda: "good" not in titles(page))
-    assert page._undo_bar.isVisible()
-    page._undo.click()
+    assert page._removal.isVisible()
+    page._removal.undo.click()
     desk.until(lambda: "good" in titles(page))
     assert (folder / "good" / "config.json").exists()
 
