@@ -246,6 +246,7 @@ class App(QObject):
             models.recorder.recording_failed.connect(self.notices.raise_notice)
             models.quantizer.runner.saving_failed.connect(self.notices.raise_notice)
             models.quantizer.runner.job_ended.connect(self._on_job_ended)
+            models.quantizer.runner.process_changed.connect(self._monitor.set_job)
             if self._history.newest is not None:
                 models.adviser.show_reading(self._history.newest)
             self._monitor.reading_changed.connect(models.adviser.show_reading)

@@ -10,6 +10,7 @@ import msgspec
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure
 from desktop.domain.evaluation import Evaluation
+from desktop.domain.memory_reading import JobKind
 from desktop.jobs.messages import LayerError, MeasureJob, Progress, Quantized, QuantizeJob
 from desktop.storage.atomic_file import replace_file
 from desktop.storage.errors import storage_errors
@@ -61,6 +62,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     quantized: Quantized | None = None
     evaluation: Evaluation | None = None
     failure: Failure | None = None
+
+    @property
+    def kind(self) -> JobKind:
+        """What it is called."""
+        return JobKind.QUANTIZATION if isinstance(self.work, QuantizeJob) else JobKind.COMPARISON
 
 
 def read_records(path: Path) -> list[JobRecord]:

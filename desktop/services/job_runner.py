@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import queue
 import shutil
-import signal
 import tempfile
 import threading
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
+from desktop.domain.memory_reading import RunningJob
+from desktop.jobs.alone import clear, is_job
 from desktop.jobs.job_process import JobProcess
 from desktop.jobs.job_record import ENDED, EvaluationPair, JobRecord, JobStatus, Work, read_records, write_records
 from desktop.jobs.job_state import read_state
@@ -34,13 +35,11 @@ from desktop.jobs.messages import (
     Quantized,
     QuantizeJob,
 )
-from desktop.jobs.work_folder import PREFIX, remove_leftovers
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
 
 POLL_MILLISECONDS = 1000  # a job that runs alone
 STOP_SECONDS = 15.0
-_CLEAR_STEPS = 250
 
 
 class JobRunner(QObject):
@@ -48,6 +47,7 @@ class JobRunner(QObject):
     jobs_changed: a job was added or removed; read `jobs`.
     job_changed: a JobRecord, as it is from now on.
     job_ended: a JobRecord that has just ended, well or not.
+    process_changed: the RunningJob from now on; None: no job has a process.
     log_received: a job's id and a line that its process printed.
     saving_failed: the Failure; what was asked for is then known only until the program ends.
     """
@@ -55,10 +55,12 @@ class JobRunner(QObject):
     jobs_changed = Signal()
     job_changed = Signal(object)
     job_ended = Signal(object)
+    process_changed = Signal(object)
     log_received = Signal(object, str)
     saving_failed = Signal(object)
 
     # An id is larger than a C++ int.
+    _began = Signal(object, int)
     _told = Signal(object, object, int, int)
     _finished = Signal(object, object)
 
@@ -81,6 +83,7 @@ class JobRunner(QObject):
         self._poll = QTimer(self)
         self._poll.setInterval(POLL_MILLISECONDS)
         self._poll.timeout.connect(self._on_poll_due)
+        self._began.connect(self._on_began)
         self._told.connect(self._on_told)
         self._finished.connect(self._on_finished)
         host.status_changed.connect(self._on_status_changed)
@@ -138,7 +141,7 @@ class JobRunner(QObject):
         if record.status is JobStatus.QUEUED:
             self._end(record, JobStatus.STOPPED)
         elif record.status is JobStatus.ALONE:
-            _clear(record, record.pid)
+            clear(record, record.pid)
             self._end(record, JobStatus.STOPPED)
         elif self._giving_way:
             self._current = None
@@ -187,8 +190,6 @@ class JobRunner(QObject):
         if self._loop is not None and self._task is not None:
             with contextlib.suppress(RuntimeError):  # it has just ended
                 self._loop.call_soon_threadsafe(self._task.cancel)
-
-    # One job after the other
 
     def _begin_next(self) -> None:
         if self._current is not None or any(one.status is JobStatus.ALONE for one in self._records.values()):
@@ -276,10 +277,16 @@ class JobRunner(QObject):
         def printed(line: str) -> None:
             self.log_received.emit(record.id, line)
 
-        self._process = JobProcess(job, told, printed, state_file)  # type: ignore[arg-type]
+        begun = partial(self._began.emit, record.id)
+        self._process = JobProcess(job, told, printed, state_file, on_start=begun)  # type: ignore[arg-type]
         return await self._process.run()
 
     # Back in the window's thread
+
+    @Slot(object, int)
+    def _on_began(self, number: int, pid: int) -> None:
+        if self._current == number:
+            self.process_changed.emit(RunningJob(pid, self._records[number].kind))
 
     @Slot(object, object, int, int)
     def _on_told(self, number: int, event: JobEvent, part: int, parts: int) -> None:
@@ -300,6 +307,7 @@ class JobRunner(QObject):
         record = self._records.get(number)
         if self._current == number:
             self._current = None
+            self.process_changed.emit(None)
         if record is None or record.status is not JobStatus.RUNNING:
             return  # it goes on alone, or the program is ending
         if isinstance(result, Quantized):
@@ -320,11 +328,12 @@ class JobRunner(QObject):
         state = read_state(self._state_file(record.id))
         if state is not None and state.ended is not None:
             self._take_end(record, state.ended)
-        elif state is not None and _is_job(state.pid):
+        elif state is not None and is_job(state.pid):
             self._change(record, status=JobStatus.ALONE, pid=state.pid, progress=state.progress)
+            self.process_changed.emit(RunningJob(state.pid, record.kind))
             self._poll.start()
         else:
-            _clear(record, state.pid if state is not None else record.pid)
+            clear(record, state.pid if state is not None else record.pid)
             reason = "the program ended before it was done"
             died = failure(FailureCode.JOB_DIED, when="with the window", reason=reason)
             self._end(record, JobStatus.FAILED, failure=died)
@@ -336,12 +345,13 @@ class JobRunner(QObject):
             state = read_state(self._state_file(record.id))
             if state is not None and state.ended is not None:
                 self._take_end(record, state.ended)
-            elif not _is_job(record.pid):
+            elif not is_job(record.pid):
                 self._look_after(record)
             elif state is not None and state.progress != record.progress:
                 self._change(record, progress=state.progress, save=False)
         if not any(record.status is JobStatus.ALONE for record in self._records.values()):
             self._poll.stop()
+            self.process_changed.emit(None)
             self._begin_next()
 
     def _take_end(self, record: JobRecord, ended: JobResult | Failed) -> None:
@@ -387,26 +397,3 @@ class JobRunner(QObject):
 
     def _state_file(self, number: int) -> Path:
         return self._folder / f"{number}.state.json"
-
-
-def _is_job(pid: int) -> bool:
-    """Whether this is the process of a job, and not of somebody who got its number afterwards."""
-    try:
-        return b"desktop.jobs.child" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-
-
-def _clear(record: JobRecord, pid: int) -> None:
-    """End a job that runs alone, if it does, and remove what it leaves."""
-    if not isinstance(record.work, QuantizeJob):
-        return
-    if _is_job(pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-    parent = Path(record.work.plan.target).parent
-    for _ in range(_CLEAR_STEPS):  # its threads hold the folder's lock until the last of them is gone
-        remove_leftovers(parent)
-        if not any(parent.glob(f"{PREFIX}{pid}-*")):
-            return
-        time.sleep(0.02)

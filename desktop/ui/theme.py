@@ -48,6 +48,7 @@ class Palette:
     danger: str
     ok: str
     other: str  # memory of other programs
+    job: str  # of a job of ours
     weights: str
     kv: str
     kv_reserved: str
@@ -68,6 +69,7 @@ LIGHT = Palette(
     danger="#b3261e",
     ok="#1a7f4b",
     other="#9aa0a6",
+    job="#cc79a7",
     weights="#0072b2",
     kv="#009e73",
     kv_reserved="#a9dcc9",
@@ -87,6 +89,7 @@ DARK = Palette(
     danger="#f2867e",
     ok="#5ccf8f",
     other="#7c838a",
+    job="#d48fb8",
     weights="#3c9be0",
     kv="#2ebf95",
     kv_reserved="#1f5949",

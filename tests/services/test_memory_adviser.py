@@ -15,6 +15,7 @@ from desktop.domain.engine_support import EngineSupport, EngineVerdict
 from desktop.domain.errors import FailureCode
 from desktop.domain.load_run import LoadRun
 from desktop.domain.memory import CardMemory, Confidence
+from desktop.domain.memory_reading import JobKind, ProcessMemory
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.storage.paths import app_paths, demo_checkpoint
 from tests.domain.memory_models import GIB, MIB, llama_shape
@@ -67,6 +68,17 @@ def test_what_the_engine_holds_will_be_free(adviser: MemoryAdviser) -> None:
     assert adviser.measured(Backend.TURBOMIND) == 17 * GIB
     assert adviser.measured(Backend.CPU) == 3 * GIB
     assert adviser.device(config) == CARD
+
+
+def test_what_a_running_job_holds_is_taken(adviser: MemoryAdviser) -> None:
+    now = reading(cards=1, used=20.0, engine=6.0, host_engine=3.0)
+    job = ProcessMemory(20, 5 * GIB, "python3", of_job=JobKind.QUANTIZATION)
+    card = msgspec.structs.replace(now.cards[0], processes=(*now.cards[0].processes, job))
+    host = msgspec.structs.replace(now.host, job=JobKind.QUANTIZATION, job_bytes=GIB)
+    adviser.show_reading(msgspec.structs.replace(now, cards=(card,), host=host))
+    assert adviser.cards(Backend.TURBOMIND) == (CardMemory(total=24 * GIB, used=14 * GIB, index=0),)
+    assert adviser.cards(Backend.CPU)[0].used == 5 * GIB
+    assert adviser.measured(Backend.TURBOMIND) == 6 * GIB
 
 
 def test_without_a_card_the_cpu_is_forecast(adviser: MemoryAdviser) -> None:

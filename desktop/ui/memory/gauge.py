@@ -41,6 +41,8 @@ SPOKEN_CHANGE = 0.05
 SHORT_LABELS = {
     "other programs": "other",
     "this engine": "engine",
+    "quantization": "job",
+    "comparison": "job",
     "KV cache in use": "KV used",
     "KV cache, not in use": "KV",
     "KV cache": "KV",
