@@ -60,7 +60,7 @@ def make_models(
     downloads.model_appeared.connect(shelf.scan)
     return Models(
         shelf=shelf,
-        loader=ModelLoader(host, inspector, parent=parent),
+        loader=ModelLoader(host, inspector, shelf.entries.get, parent=parent),
         inspector=inspector,
         remover=CheckpointRemover(parent=parent),
         adviser=adviser,

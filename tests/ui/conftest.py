@@ -142,7 +142,7 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
     runner = JobRunner(paths.jobs, host)
     models = Models(
         shelf=shelf,
-        loader=ModelLoader(host, inspector),
+        loader=ModelLoader(host, inspector, shelf.entries.get),
         inspector=inspector,
         remover=CheckpointRemover(),
         adviser=adviser,

@@ -356,6 +356,7 @@ class ModelsPage(QWidget):
 
         dialog = ConsentDialog(report, Path(report.path).name, self)
         dialog.answered.connect(self._models.loader.answer)
+        dialog.rejected.connect(self._models.loader.dismiss)
         dialog.open()
 
     @Slot(str)
