@@ -19,7 +19,9 @@ import qasync
 from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
+from desktop.domain.card_choice import with_uuids
 from desktop.domain.counting import counted
+from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Action, FailureCode, TurbodeskError, failure
 from desktop.engine.base import Engine
 from desktop.engine.process_engine import ProcessEngine
@@ -103,6 +105,7 @@ class App(QObject):
         checkpoint = self.settings.checkpoint or str(demo_checkpoint())
         self.host = EngineHost(make_engine or self._make_engine, read_checkpoint, parent=self)
         self.host.set_default(checkpoint)
+        self.host.name_cards = self._name_cards
         self.library = Library(self._store, self._writer, parent=self)
         self.library.write(_empty_the_trash)
         self.chats = Chats(self.library, self.host, parent=self)
@@ -255,6 +258,10 @@ class App(QObject):
             models.recorder.start()
             self._name_model_folders()
         return self._models
+
+    def _name_cards(self, config: EngineConfig) -> EngineConfig:
+        newest = self._history.newest
+        return with_uuids(config, newest.cards if newest is not None else ())
 
     def _count_replies(self) -> int:
         return self.chats.generating_count

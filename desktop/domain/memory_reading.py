@@ -61,6 +61,11 @@ class CardReading(msgspec.Struct, frozen=True, kw_only=True):
     engine_hidden: bool = False
 
     @property
+    def is_instance(self) -> bool:
+        """Whether it is a part that MIG made of a card."""
+        return self.uuid.startswith("MIG-")
+
+    @property
     def engine_bytes(self) -> int | None:
         """What the engine holds on this card; None when the driver does not tell."""
         return self._held_by([process for process in self.processes or () if process.of_engine])

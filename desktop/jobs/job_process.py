@@ -230,8 +230,9 @@ async def _reader(pipe: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.ReadTr
 
 def _cards(job: Job) -> dict[str, str]:
     """The card that the job may see. With CUDA in reach LMDeploy's quantizers refuse the CPU."""
-    if isinstance(job, MeasureJob | CompareJob):
-        return {}  # they run in the engine, which chooses its cards
+    if isinstance(job, MeasureJob | CompareJob):  # they run in the engine, which chooses its cards
+        config = job.config if isinstance(job, MeasureJob) else job.other.config
+        return {"CUDA_VISIBLE_DEVICES": ",".join(config.card_uuids)} if config.card_uuids else {}
     if isinstance(job, QuantizeJob | TryJob) and job.plan.device == "cuda":
         return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(job.plan.card)}
     return {"CUDA_VISIBLE_DEVICES": ""}

@@ -28,6 +28,7 @@ class EngineHost(QObject):
     """The engine as the GUI thread sees it.
 
     explain: what a failure of the engine or of a reply passes through before anybody hears of it.
+    name_cards: fills in EngineConfig.card_uuids as a load begins.
     load_trusted: loads again, by its path, a model that was trusted; by itself the host does not trust it again.
 
     Signals:
@@ -75,6 +76,7 @@ class EngineHost(QObject):
         self._asking.timeout.connect(self._on_asking_due)
         self._shutting_down = False
         self.explain: Callable[[Failure], Failure] = _as_it_is
+        self.name_cards: Callable[[EngineConfig], EngineConfig] = _unnamed
         self.load_trusted: Callable[[str], None] = self.load
         self._thread.start()
 
@@ -99,7 +101,8 @@ class EngineHost(QObject):
 
     def load(self, path: str, *, trusted: bool = False) -> None:
         """Load a checkpoint folder in place of what is loaded or loading. trusted: it may run code of its own."""
-        self._worker.post_load(path, msgspec.structs.replace(self._config, trust_remote_code=trusted))
+        config = msgspec.structs.replace(self._config, trust_remote_code=trusted)
+        self._worker.post_load(path, self.name_cards(config))
 
     def reload(self) -> None:
         """Load what was asked for last, with the settings of now; nothing when nothing was.
@@ -174,6 +177,10 @@ class EngineHost(QObject):
     @Slot()
     def _on_thread_finished(self) -> None:
         self.stopped.emit()
+
+
+def _unnamed(config: EngineConfig) -> EngineConfig:
+    return config
 
 
 def _as_it_is(problem: Failure) -> Failure:

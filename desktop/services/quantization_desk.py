@@ -159,7 +159,7 @@ class QuantizationDesk(QObject):
             MeasureJob(
                 checkpoint=path,
                 name=name,
-                config=msgspec.structs.replace(config, model_format=None, max_batch_size=1),
+                config=self.adviser.named(msgspec.structs.replace(config, model_format=None, max_batch_size=1)),
                 text=text,
                 work="",
                 prompts=PROMPTS,

@@ -275,3 +275,47 @@ def test_a_driver_that_hangs_for_real_does_not_hold_the_end_of_the_program(fake_
     )
     assert time.monotonic() - started < 20
     assert result.stderr == ""
+
+
+CHOICE_CHILD = """
+import asyncio, json, sys
+from pathlib import Path
+from desktop.domain.card_choice import with_uuids
+from desktop.domain.engine_config import EngineConfig
+from desktop.engine.process_engine import ProcessEngine
+from desktop.hardware.nvml import NvmlReader
+
+async def main():
+    reader = NvmlReader()
+    cards, _ = reader.read()
+    reader.close()
+    config = with_uuids(EngineConfig(devices=(int(sys.argv[1]),)), cards)
+    engine = ProcessEngine("scripted")
+    await engine.load("/model", config, lambda progress: None)
+    variables = Path(f"/proc/{engine.pid}/environ").read_text().split(chr(0))
+    print(json.dumps([line for line in variables if line.startswith("CUDA_VISIBLE_DEVICES=")]))
+    await engine.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("device", "uuid"), [(0, "GPU-fake-1"), (1, "MIG-fake-0-1"), (2, "MIG-fake-0-4")])
+def test_the_engine_is_given_the_instance_that_the_gauge_shows_under_this_number(fake_driver, device, uuid):
+    name = "NVIDIA A100-SXM4-80GB MIG 3g.40gb"
+    fake_driver.set(
+        fake.card(name="NVIDIA A100-SXM4-80GB"),
+        fake.card(),
+        fake.mig(0),
+        fake.instance(0, 1, 10 * GIB, GIB, name),
+        fake.instance(0, 4, 40 * GIB, GIB, name),
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", CHOICE_CHILD, str(device)],
+        env=fake_driver.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(result.stdout) == [f"CUDA_VISIBLE_DEVICES={uuid}"]

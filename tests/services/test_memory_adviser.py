@@ -143,11 +143,35 @@ def test_what_loads_taught_corrects_the_next_forecast(adviser: MemoryAdviser) ->
     assert (after.residual, after.confidence) == (200 * MIB, Confidence.LEARNED)
 
 
-def test_of_the_instances_of_a_card_a_load_sees_the_first(adviser: MemoryAdviser) -> None:
-    whole = reading(cards=3)
+def with_instances(adviser: MemoryAdviser, *uuids: str) -> None:
+    """Cards and instances of other sizes each."""
+    whole = reading(cards=len(uuids))
     cards = tuple(
-        msgspec.structs.replace(card, uuid=uuid)
-        for card, uuid in zip(whole.cards, ("GPU-0", "MIG-a", "MIG-b"), strict=True)
+        msgspec.structs.replace(card, uuid=uuid, name=f"{CARD} {uuid}", total_bytes=(24 - card.index) * GIB)
+        for card, uuid in zip(whole.cards, uuids, strict=True)
     )
     adviser.show_reading(msgspec.structs.replace(whole, cards=cards))
-    assert [card.index for card in adviser.cards(Backend.TURBOMIND)] == [0, 1]
+
+
+def test_a_load_runs_on_the_instance_that_is_chosen(adviser: MemoryAdviser) -> None:
+    with_instances(adviser, "GPU-0", "MIG-a", "MIG-b")
+    usual = EngineConfig(backend=Backend.TURBOMIND)
+    assert [card.index for card in adviser.cards(Backend.TURBOMIND)] == [0, 1, 2]
+    assert [card.index for card in adviser.cards_used(usual)] == [0]
+    assert [card.index for card in adviser.cards_for(usual)] == [0], "nothing is planned over an instance and a card"
+    second = msgspec.structs.replace(usual, devices=(2,))
+    assert [card.index for card in adviser.cards_used(second)] == [2]
+    assert [card.index for card in adviser.cards_for(second)] == [2]
+    assert adviser.device(second) == f"{CARD} MIG-b"
+    found = adviser.forecast(llama_shape(), second)
+    assert found is not None
+    assert found.total == 22 * GIB
+    assert adviser.named(second).card_uuids == ("MIG-b",)
+
+
+def test_without_a_whole_card_a_load_sees_the_first_instance(adviser: MemoryAdviser) -> None:
+    with_instances(adviser, "MIG-a", "MIG-b")
+    usual = EngineConfig(backend=Backend.TURBOMIND, tp=2)
+    assert [card.index for card in adviser.cards_for(usual)] == [0]
+    assert [card.index for card in adviser.cards_used(usual)] == [0]
+    assert "one MIG instance only" in adviser.named(usual).problems()[0]

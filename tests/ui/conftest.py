@@ -138,6 +138,7 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
     browser, downloads = HubBrowser(open_it, tokens.keep, asker), Downloads(open_it, reserve=0)
     downloads.model_appeared.connect(shelf.scan)
     adviser = MemoryAdviser(paths, shelf.support)
+    host.name_cards = adviser.named
     recorder = RunRecorder(paths.runs, host, adviser, measure_seconds=0.05)
     runner = JobRunner(paths.jobs, host)
     models = Models(
