@@ -104,6 +104,7 @@ class EngineHost(QObject):
         config = msgspec.structs.replace(self._config, trust_remote_code=trusted)
         self._worker.post_load(path, self.name_cards(config))
 
+    @Slot()
     def reload(self) -> None:
         """Load what was asked for last, with the settings of now; nothing when nothing was.
 

@@ -295,6 +295,7 @@ QPlainTextEdit[bare="true"], QTextBrowser[bare="true"] {{
 #FailureCard {{ background: {c.panel}; border: 1px solid {c.line}; border-left: 3px solid {c.danger};
     border-radius: {r}px; }}
 #Notice {{ background: {c.panel}; border-bottom: 1px solid {c.line}; border-left: 3px solid {c.danger}; }}
+#Notice[calm="true"] {{ border-left-color: {c.ok}; }}
 #ToolCard, #AttachmentChip, #UndoBar {{ background: {c.panel}; border: 1px solid {c.line}; border-radius: {r}px; }}
 #FoldLine {{ color: {c.dim}; padding: 3px 8px 3px 0; }}
 #ChatSettingsPanel {{ background: {c.background}; border-left: 1px solid {c.line}; }}

@@ -19,6 +19,7 @@ ACTION_LABELS = {
     Action.NEW_CHAT: "New chat",
     Action.RETRY_SAVE: "Save now",
     Action.SHOW_MODELS: "Show the models",
+    Action.SHOW_JOBS: "Show the jobs",
 }
 _SEPARATOR = " · "
 
