@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from desktop.jobs.messages import (
     Compared,
     CompareJob,
     Failed,
+    Job,
     JobEvent,
     JobResult,
     LayerError,
@@ -64,9 +66,12 @@ class JobRunner(QObject):
     _told = Signal(object, object, int, int)
     _finished = Signal(object, object)
 
-    def __init__(self, folder: Path, host: EngineHost, parent: QObject | None = None) -> None:
-        """folder: where the list of jobs, their state files and their logs are kept."""
+    def __init__(
+        self, folder: Path, host: EngineHost, check: Callable[[Job], None], parent: QObject | None = None
+    ) -> None:
+        """folder: where the list of jobs, their state files and their logs are kept. check: see JobTrust."""
         super().__init__(parent)
+        self.check = check
         self._folder = folder
         self._host = host
         self._records: dict[int, JobRecord] = {}
@@ -258,6 +263,7 @@ class JobRunner(QObject):
             self._loop = self._task = self._process = None
 
     async def _pair(self, record: JobRecord, pair: EvaluationPair) -> JobResult | None:
+        await asyncio.to_thread(self.check, pair.other)  # before the first of them has taken minutes
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         work = tempfile.mkdtemp(prefix="evaluation-", dir=self._folder)
         try:
@@ -268,17 +274,15 @@ class JobRunner(QObject):
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    async def _one(self, record: JobRecord, job: object, part: int, parts: int) -> JobResult | None:
+    async def _one(self, record: JobRecord, job: Job, part: int, parts: int) -> JobResult | None:
+        await asyncio.to_thread(self.check, job)
         state_file = str(self._state_file(record.id)) if isinstance(job, QuantizeJob) else ""
 
         def told(event: JobEvent) -> None:
             self._told.emit(record.id, event, part, parts)
 
-        def printed(line: str) -> None:
-            self.log_received.emit(record.id, line)
-
-        begun = partial(self._began.emit, record.id)
-        self._process = JobProcess(job, told, printed, state_file, on_start=begun)  # type: ignore[arg-type]
+        printed, begun = partial(self.log_received.emit, record.id), partial(self._began.emit, record.id)
+        self._process = JobProcess(job, told, printed, state_file, on_start=begun)
         return await self._process.run()
 
     # Back in the window's thread
@@ -321,8 +325,6 @@ class JobRunner(QObject):
             self._end(record, JobStatus.FAILED, failure=problem)
         self._begin_next()
 
-    # A job that goes on alone
-
     def _look_after(self, record: JobRecord) -> None:
         """How a job stands that was running when the program last ended."""
         state = read_state(self._state_file(record.id))
@@ -359,8 +361,6 @@ class JobRunner(QObject):
             self._end(record, JobStatus.DONE, quantized=ended, layer_errors=ended.layer_errors)
         elif isinstance(ended, Failed):
             self._end(record, JobStatus.FAILED, failure=ended.failure)
-
-    # Keeping
 
     def _change(self, record: JobRecord, *, save: bool = True, **changes: Any) -> None:
         fresh = msgspec.structs.replace(record, **changes)

@@ -16,6 +16,7 @@ from desktop.services.downloads import Downloads
 from desktop.services.engine_host import EngineHost
 from desktop.services.hub_browser import HubBrowser
 from desktop.services.job_runner import JobRunner
+from desktop.services.job_trust import JobTrust
 from desktop.services.made_models import MadeModels
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.services.model_loader import ModelLoader
@@ -58,6 +59,7 @@ def make_models(
     open_hub = partial(open_with_token, tokens)
     downloads = Downloads(open_hub, parent=parent)
     downloads.model_appeared.connect(shelf.scan)
+    runner = JobRunner(paths.jobs, host, JobTrust(inspector, shelf.entries.get).check, parent=parent)
     return Models(
         shelf=shelf,
         loader=ModelLoader(host, inspector, shelf.entries.get, parent=parent),
@@ -68,7 +70,7 @@ def make_models(
         browser=HubBrowser(open_hub, tokens.keep, parent=parent),
         downloads=downloads,
         own_folder=paths.models,
-        quantizer=QuantizationDesk(JobRunner(paths.jobs, host, parent=parent), adviser, open_store, parent=parent),
+        quantizer=QuantizationDesk(runner, adviser, open_store, parent=parent),
         quantized_folder=paths.quantized,
         made=MadeModels(shelf, parent=parent),
     )

@@ -209,6 +209,7 @@ class QuantizationDesk(QObject):
     def _count(self, number: int, job: CountCalibrationJob) -> None:
         answer: object
         try:
+            self.runner.check(job)
             found = asyncio.run(JobProcess(job, lambda event: None).run())
             assert isinstance(found, CalibrationCounted)
             answer = found.statistics
@@ -224,6 +225,7 @@ class QuantizationDesk(QObject):
     def _try(self, job: TryJob) -> None:
         try:
             try:
+                self.runner.check(job)
                 self.tried.emit(asyncio.run(JobProcess(job, lambda event: None).run()))
             except TurbodeskError as problem:
                 self.try_failed.emit(problem.failure)

@@ -154,7 +154,7 @@ def test_a_model_that_gave_way_to_a_job_comes_back_only_with_consent(bench: Benc
     plan = QuantizationPlan(
         source=str(demo_checkpoint()), target=str(tmp_path / "made"), method=QuantizationMethod.ROUND, device="cpu"
     )
-    runner = JobRunner(tmp_path / "jobs", bench.host)
+    runner = JobRunner(tmp_path / "jobs", bench.host, lambda job: None)
     number = runner.add(QuantizeJob(plan=plan), "a job", unload_chat=True)
     bench.until(lambda: bench.host.status.state is EngineState.UNLOADED)
     bench.change_code()

@@ -25,6 +25,7 @@ from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState
 from desktop.services.hub_browser import HubBrowser
 from desktop.services.job_runner import JobRunner
+from desktop.services.job_trust import JobTrust
 from desktop.services.library import Library
 from desktop.services.made_models import MadeModels
 from desktop.services.memory_adviser import MemoryAdviser
@@ -140,7 +141,7 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
     adviser = MemoryAdviser(paths, shelf.support)
     host.name_cards = adviser.named
     recorder = RunRecorder(paths.runs, host, adviser, measure_seconds=0.05)
-    runner = JobRunner(paths.jobs, host)
+    runner = JobRunner(paths.jobs, host, JobTrust(inspector, shelf.entries.get).check)
     models = Models(
         shelf=shelf,
         loader=ModelLoader(host, inspector, shelf.entries.get),
