@@ -10,7 +10,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,10 +18,13 @@ import qasync
 from PySide6.QtCore import QObject, QTimer, Slot
 from PySide6.QtWidgets import QApplication
 
+from desktop.domain.card_choice import with_uuids
 from desktop.domain.counting import counted
+from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Action, FailureCode, TurbodeskError, failure
 from desktop.engine.base import Engine
 from desktop.hardware.nvml import NvmlReader
+from desktop.program_log import write_log
 from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
@@ -92,7 +94,7 @@ class App(QObject):
         self._garbage = GarbageCollector(parent=self)
         self._paths = paths
         self._lock = InstanceLock(paths.data)
-        _write_log(paths.log)
+        write_log(paths.log)
         self._settings_store = SettingsStore(paths.settings)
         self.settings, settings_problem = self._settings_store.load()
         self._store = ConversationStore(paths.conversations)
@@ -102,6 +104,7 @@ class App(QObject):
         checkpoint = self.settings.checkpoint or str(demo_checkpoint())
         self.host = EngineHost(make_engine or self._make_engine, _read_checkpoint, parent=self)
         self.host.set_default(checkpoint)
+        self.host.name_cards = self._name_cards
         self.library = Library(self._store, self._writer, parent=self)
         self.library.write(_empty_the_trash)
         self.chats = Chats(self.library, self.host, parent=self)
@@ -181,15 +184,7 @@ class App(QObject):
         assert self._over is not None
         ask = Ask(self.window, self.host, self.chats)
         self.host.load(options.checkpoint or str(demo_checkpoint()))
-        asking = asyncio.ensure_future(ask.run(options.ask, options.screenshot, options.timeout))
-        leaving = asyncio.ensure_future(self._over.wait())
-        await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
-        leaving.cancel()
-        if asking.done():
-            return asking.result()
-        asking.cancel()
-        print("Turbodesk was ended before the reply was complete.", file=sys.stderr)
-        return 1
+        return await ask.run_until(self._over, options.ask, options.screenshot, options.timeout)
 
     async def shutdown(self) -> bool:
         """End everything, in the order in which nothing is lost: replies, engine, gauge, writer, lock.
@@ -238,24 +233,28 @@ class App(QObject):
         if self._models is None:
             from desktop.services.models import make_models
             from desktop.services.post_mortem import PostMortem
+            from desktop.ui.job_notifier import JobNotifier
 
             models = self._models = make_models(self._paths, self.host, self._open_store, self)
             models.downloads.refused.connect(self.notices.raise_notice)
             models.browser.token_forgotten.connect(self.notices.raise_notice)
             models.recorder.recording_failed.connect(self.notices.raise_notice)
             models.quantizer.runner.saving_failed.connect(self.notices.raise_notice)
-            models.quantizer.runner.job_ended.connect(self._on_job_ended)
+            notifier = JobNotifier(models.quantizer.runner, self.notices, self.window, parent=self)
+            notifier.jobs_wanted.connect(self._on_jobs_wanted)
+            models.quantizer.runner.process_changed.connect(self._monitor.set_job)
             if self._history.newest is not None:
                 models.adviser.show_reading(self._history.newest)
             self._monitor.reading_changed.connect(models.adviser.show_reading)
-            PostMortem(self.host, models.adviser, self._history, self._count_replies, parent=self)
+            PostMortem(self.host, models.adviser, self._history, lambda: self.chats.generating_count, parent=self)
             models.recorder.engine_memory_changed.connect(self._gauge.show_engine)
             models.recorder.start()
             self._name_model_folders()
         return self._models
 
-    def _count_replies(self) -> int:
-        return self.chats.generating_count
+    def _name_cards(self, config: EngineConfig) -> EngineConfig:
+        newest = self._history.newest
+        return with_uuids(config, newest.cards if newest is not None else ())
 
     def _name_model_folders(self) -> None:
         if self._models is not None:
@@ -382,9 +381,11 @@ class App(QObject):
         self._jobs_go_on = go_on
         self._leave()
 
-    @Slot(object)
-    def _on_job_ended(self, _record: object) -> None:
-        QApplication.alert(self.window)  # the task bar says so where the window is not looked at
+    @Slot()
+    def _on_jobs_wanted(self) -> None:
+        self.window.show_page("Quantize")
+        self.window.raise_()
+        self.window.activateWindow()
 
     @Slot()
     def _leave(self) -> None:
@@ -401,17 +402,3 @@ def _read_checkpoint(path: str) -> Checkpoint:
 
 def _empty_the_trash(store: ConversationStore) -> None:
     store.purge(time.time() - KEPT_SECONDS)
-
-
-def _write_log(folder: Path) -> None:
-    """The log goes to a file of at most 1 MB, with two older ones; without a place to write it, nowhere."""
-    root = logging.getLogger()
-    root.setLevel(logging.INFO)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handler = RotatingFileHandler(folder / "turbodesk.log", maxBytes=1_000_000, backupCount=2, encoding="utf-8")
-    except OSError:
-        root.addHandler(logging.NullHandler())
-        return
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root.addHandler(handler)

@@ -35,6 +35,18 @@ class Ask(QObject):
         chats.text_appended.connect(self._on_text_appended)
         chats.library.message_changed.connect(self._on_message_changed)
 
+    async def run_until(self, over: asyncio.Event, question: str, screenshot: Path | None, seconds: float) -> int:
+        """run(), given up when `over` is set."""
+        asking = asyncio.ensure_future(self.run(question, screenshot, seconds))
+        leaving = asyncio.ensure_future(over.wait())
+        await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
+        if asking.done():
+            return asking.result()
+        asking.cancel()
+        print("Turbodesk was ended before the reply was complete.", file=sys.stderr)
+        return 1
+
     async def run(self, question: str, screenshot: Path | None, seconds: float) -> int:
         """Ask; returns the exit code: 0 when the reply is complete, else 1 after a plain sentence on stderr."""
         try:

@@ -26,6 +26,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cache_max_entry_count: share of the video memory that is free after the weights, 0 < ratio < 1
     (TurboMind aborts at 1 and above). quant_policy: bits of the KV cache, 0 for 16.
     session_len, max_prefill_token_num, cache_block_seq_len: tokens. max_batch_size: requests running at once.
+    devices: numbers of cards and MIG instances as the gauge shows them, None for CUDA's choice. card_uuids: what CUDA
+    calls them, filled in as a load begins (card_choice.py); "" for one that is not there, () where that is not known.
     """
 
     backend: Backend = Backend.AUTO
@@ -33,6 +35,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     model_format: Literal["hf", "awq", "gptq", "compressed-tensors", "fp8", "mxfp4"] | None = None
     tp: int = 1
     devices: tuple[int, ...] | None = None
+    card_uuids: tuple[str, ...] = ()
     session_len: int | None = None
     max_batch_size: int = 16
     cache_max_entry_count: float = 0.8
@@ -59,6 +62,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
                 found.append("each card may be named once, by its number")
             if len(self.devices) != self.tp:
                 found.append(f"{counted(self.tp, 'card')} must be named, not {len(self.devices)}")
+        if "" in self.card_uuids:
+            found.append("a card that was chosen is not there")
+        if len(self.card_uuids) > 1 and any(uuid.startswith("MIG-") for uuid in self.card_uuids):
+            found.append("a process can use one MIG instance only, so the model cannot be split over several")
         if self.session_len is not None and self.session_len < 1:
             found.append("the session length must be at least 1 token")
         if not 1 <= self.max_batch_size <= 1024:
@@ -77,6 +84,11 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         """Raise TurbodeskError (engine_config_invalid) naming every problem."""
         if found := self.problems():
             raise error(FailureCode.ENGINE_CONFIG_INVALID, reason="; ".join(found))
+
+
+def visible_devices(config: EngineConfig) -> tuple[int, ...] | None:
+    """The numbers that devices have for a process that sees only those of card_uuids."""
+    return tuple(range(len(config.card_uuids))) if config.card_uuids else config.devices
 
 
 def with_setting(config: EngineConfig, setting: dict[str, object]) -> EngineConfig:

@@ -53,6 +53,8 @@ class FailureCode(StrEnum):
     REMOVAL_REFUSED = "removal_refused"
 
     CODE_NOT_ALLOWED = "code_not_allowed"
+    JOB_ENDED = "job_ended"
+    NOT_TRUSTED_AGAIN = "not_trusted_again"
     HUB_UNREACHABLE = "hub_unreachable"
     HUB_BUSY = "hub_busy"
     HUB_ANSWER_BROKEN = "hub_answer_broken"
@@ -91,6 +93,7 @@ class Action(StrEnum):
     NEW_CHAT = "new_chat"
     RETRY_SAVE = "retry_save"
     SHOW_MODELS = "show_models"
+    SHOW_JOBS = "show_jobs"
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -328,6 +331,12 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
     _C.CODE_NOT_ALLOWED: (
         "This model can be loaded only by running Python code that comes with it.",
         "Load it from the models page, which shows the code and asks.",
+        _A.SHOW_MODELS,
+    ),
+    _C.JOB_ENDED: ("{title}: {how}.", "The Quantize page has the whole of it.", _A.SHOW_JOBS),
+    _C.NOT_TRUSTED_AGAIN: (
+        "The model was not loaded again, because running its own code or opening its pickles was not allowed: {path}.",
+        "Load it from the models page, which shows what it would run and asks, or choose another model.",
         _A.SHOW_MODELS,
     ),
     _C.QUANTIZATION_REFUSED: (

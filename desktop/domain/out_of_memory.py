@@ -10,7 +10,7 @@ from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import Failure, FailureCode
 from desktop.domain.memory import MIB, CardMemory, Forecast, forecast
 from desktop.domain.memory_plan import NothingFits, Plan, Wish, forms_of, nearest, plan
-from desktop.domain.memory_reading import CardReading, HostReading, MemoryReading
+from desktop.domain.memory_reading import CardReading, HostReading, MemoryReading, ProcessMemory
 from desktop.domain.memory_shape import MemoryShape
 from desktop.domain.memory_words import advice, changed, gigabytes
 
@@ -184,7 +184,9 @@ def _taken_meanwhile(scene: Scene) -> str:
         return ""
     if scene.config.backend is Backend.CPU:
         grown = _others_of_host(scene.last.host) - _others_of_host(scene.before.host)
-        return f"other programs took {gigabytes(grown)} meanwhile" if grown >= _WORTH_NAMING else ""
+        by_job = scene.last.host.job_bytes - scene.before.host.job_bytes
+        who = f"the {scene.last.host.job}" if by_job > grown // 2 else "other programs"
+        return f"{who} took {gigabytes(grown)} meanwhile" if grown >= _WORTH_NAMING else ""
     worst, words = _WORTH_NAMING - 1, ""
     for card in scene.last.cards:
         then = next((one for one in scene.before.cards if one.uuid == card.uuid), None)
@@ -201,12 +203,16 @@ def _who(card: CardReading, then: CardReading, grown: int) -> str:
     """The program that took most of it, where one did."""
     before = {process.pid: process.used_bytes or 0 for process in then.processes or ()}
     gains = [
-        ((process.used_bytes or 0) - before.get(process.pid, 0), process.name)
+        ((process.used_bytes or 0) - before.get(process.pid, 0), _named(process))
         for process in card.processes or ()
         if not process.of_engine
     ]
     most, name = max(gains, default=(0, ""))
     return name if name and most > grown // 2 else "another program" if most > grown // 2 else "other programs"
+
+
+def _named(process: ProcessMemory) -> str:
+    return process.name if process.of_job is None else f"the {process.of_job}"
 
 
 def _others(card: CardReading) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from desktop.domain.engine_config import Backend, EngineConfig
+from desktop.domain.engine_config import Backend, EngineConfig, visible_devices
 from desktop.domain.errors import FailureCode, error
 from desktop.domain.generation import SamplingParams
 
@@ -45,18 +45,32 @@ def backend_config(backend: Backend, config: EngineConfig) -> Any:
         "hf_overrides": config.hf_overrides,
         "enable_metrics": config.enable_metrics,
     }
+    devices = visible_devices(config)
     if backend is Backend.PYTORCH:
-        if config.devices is not None:
+        if config.devices is not None and not config.card_uuids:
             # The PyTorch engine takes the visible cards in order; CUDA is not initialised before the first use.
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, config.devices))
         return PytorchEngineConfig(**common, block_size=config.cache_block_seq_len)
     return TurbomindEngineConfig(
         **common,
-        devices=list(config.devices) if config.devices is not None else None,
+        devices=list(devices) if devices is not None else None,
         cache_block_seq_len=config.cache_block_seq_len,
         rope_scaling_factor=config.rope_scaling_factor,
         communicator=config.communicator,
     )
+
+
+def show_cards(config: EngineConfig) -> None:
+    """Let CUDA see the chosen cards only; a child was started so. Imports torch. Raises engine_config_invalid."""
+    import torch
+
+    wanted = ",".join(config.card_uuids)
+    if not wanted or os.environ.get("CUDA_VISIBLE_DEVICES") == wanted:
+        return
+    if torch.cuda.is_initialized():
+        reason = "this process has begun to use other cards; run the engine in a process of its own"
+        raise error(FailureCode.ENGINE_CONFIG_INVALID, reason=reason)
+    os.environ["CUDA_VISIBLE_DEVICES"] = wanted
 
 
 def check_architecture(backend: Backend, architecture: str, config: EngineConfig) -> None:

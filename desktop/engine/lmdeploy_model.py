@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from desktop.domain.context_window import PromptSize, fitted
-from desktop.domain.engine_config import Backend, EngineConfig
+from desktop.domain.engine_config import Backend, EngineConfig, visible_devices
 from desktop.domain.errors import FailureCode, error
 from desktop.domain.generation import GenerationRequest
 from desktop.domain.json_schema import BEGINS_ANEW, NOT_ITS_BEGINNING, read_schema
@@ -20,7 +20,7 @@ from desktop.engine.backend_choice import BackendChoice, choose_backend, inspect
 from desktop.engine.base import ONLY_TEXT, EngineInfo
 from desktop.engine.chat_prompt import ContinuingTemplate, to_lmdeploy, tools_to_lmdeploy
 from desktop.engine.guidance import begins, going_on, response_format, response_format_after_reasoning
-from desktop.engine.lmdeploy_config import backend_config, check_architecture, generation_config
+from desktop.engine.lmdeploy_config import backend_config, check_architecture, generation_config, show_cards
 from desktop.engine.parser_choice import ParserChoice, choose_parsers
 from desktop.engine.recommended_sampling import read_recommended
 from desktop.engine.reply_parser import ParserFactory
@@ -165,7 +165,8 @@ def load_model(checkpoint: str, config: EngineConfig, report: Callable[..., None
     if chosen.pickles and not config.trust_remote_code:  # for whoever comes past the window's own check
         raise error(FailureCode.PICKLE_WEIGHTS, file=chosen.index or chosen.files[0])
     architecture, hf_config = get_model_arch(checkpoint, trust_remote_code=config.trust_remote_code)
-    machine = inspect_machine(config.devices[0] if config.devices else 0)
+    show_cards(config)
+    machine = inspect_machine((visible_devices(config) or (0,))[0])
     turbomind_runs_it = is_supported(checkpoint, trust_remote_code=config.trust_remote_code)
     choice = choose_backend(config.backend, machine, architecture, turbomind_runs_it)
     check_architecture(choice.backend, architecture, config)

@@ -90,7 +90,7 @@ class ProcessEngine:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=self._environment,
+            env=self._environment | _cards(config),
             cwd=_ROOT,
             start_new_session=True,
             limit=2**20,
@@ -277,3 +277,8 @@ class ProcessEngine:
 
     def _loaded_ok(self) -> bool:
         return self._loaded is not None and self._loaded.done() and self._loaded.exception() is None
+
+
+def _cards(config: EngineConfig) -> dict[str, str]:
+    """What CUDA is to see, which it reads once, when it starts."""
+    return {"CUDA_VISIBLE_DEVICES": ",".join(config.card_uuids)} if config.card_uuids else {}

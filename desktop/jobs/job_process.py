@@ -49,6 +49,7 @@ _from_job: msgspec.msgpack.Decoder[FromJob] = msgspec.msgpack.Decoder(FromJob)
 class JobProcess:
     """Runs one job, once. on_event: called in the loop's thread with each event; on_log: with each printed line.
 
+    on_start: called once the process is there, with its number.
     state_file: where the process keeps a JobState (job_state.py reads it), so that a job that goes on alone can be
     found again. environment: variables added to the process's.
     """
@@ -60,8 +61,10 @@ class JobProcess:
         on_log: Callable[[str], None] | None = None,
         state_file: str = "",
         environment: Mapping[str, str] | None = None,
+        on_start: Callable[[int], None] = lambda pid: None,
     ) -> None:
         self._job = job
+        self._on_start = on_start
         self._on_event = on_event
         self._state_file = state_file
         self._environment = {**os.environ, "PYTHONUNBUFFERED": "1", **_cards(job), **(environment or {})}
@@ -91,6 +94,7 @@ class JobProcess:
         outputs: list[asyncio.ReadTransport] = []
         try:
             self._process = await self._start()
+            self._on_start(self._process.pid)
             assert self._process.stdout is not None
             assert self._process.stderr is not None
             frames, out = await _reader(self._process.stdout)
@@ -226,8 +230,9 @@ async def _reader(pipe: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.ReadTr
 
 def _cards(job: Job) -> dict[str, str]:
     """The card that the job may see. With CUDA in reach LMDeploy's quantizers refuse the CPU."""
-    if isinstance(job, MeasureJob | CompareJob):
-        return {}  # they run in the engine, which chooses its cards
+    if isinstance(job, MeasureJob | CompareJob):  # they run in the engine, which chooses its cards
+        config = job.config if isinstance(job, MeasureJob) else job.other.config
+        return {"CUDA_VISIBLE_DEVICES": ",".join(config.card_uuids)} if config.card_uuids else {}
     if isinstance(job, QuantizeJob | TryJob) and job.plan.device == "cuda":
         return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(job.plan.card)}
     return {"CUDA_VISIBLE_DEVICES": ""}

@@ -10,12 +10,10 @@ import msgspec
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure
 from desktop.domain.evaluation import Evaluation
+from desktop.domain.memory_reading import JobKind
 from desktop.jobs.messages import LayerError, MeasureJob, Progress, Quantized, QuantizeJob
 from desktop.storage.atomic_file import replace_file
 from desktop.storage.errors import storage_errors
-
-# In the folder of a model that was made here: how it was made, and the newest verdict on it.
-RECORD_FILE, EVALUATION_FILE = "turbodesk-quantization.json", "turbodesk-evaluation.json"
 
 
 class EvaluationPair(msgspec.Struct, frozen=True, tag="evaluation"):
@@ -65,6 +63,11 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     evaluation: Evaluation | None = None
     failure: Failure | None = None
 
+    @property
+    def kind(self) -> JobKind:
+        """What it is called."""
+        return JobKind.QUANTIZATION if isinstance(self.work, QuantizeJob) else JobKind.COMPARISON
+
 
 def read_records(path: Path) -> list[JobRecord]:
     """All that the file holds; none where there is no file. Raises TurbodeskError (storage_not_writable).
@@ -87,11 +90,3 @@ def write_records(path: Path, records: list[JobRecord]) -> None:
     """Raises TurbodeskError."""
     with storage_errors(path):
         replace_file(path, msgspec.json.encode(records))
-
-
-def keep_with_model(evaluation: Evaluation) -> None:
-    """Leave a verdict in the folder of the model that it is about, where that was made here. Raises TurbodeskError."""
-    folder = Path(evaluation.other.path)
-    if (folder / RECORD_FILE).is_file():
-        with storage_errors(folder):
-            replace_file(folder / EVALUATION_FILE, msgspec.json.encode(evaluation))

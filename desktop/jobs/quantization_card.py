@@ -16,7 +16,7 @@ import torch
 
 from desktop.domain.calibration import CalibrationStatistics, Conversations, built_in_set
 from desktop.domain.quantization import command_line
-from desktop.jobs.job_record import RECORD_FILE
+from desktop.jobs.made_model import RECORD_FILE
 from desktop.jobs.messages import LayerError, QuantizeJob
 from desktop.storage.model_card import read_summary
 

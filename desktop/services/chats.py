@@ -377,15 +377,19 @@ class Chats(QObject):
         if status.state is EngineState.READY:
             self._send_waiting()
         elif status.state in (EngineState.FAILED, EngineState.UNLOADED):
-            problem = status.failure or failure(FailureCode.ENGINE_NOT_READY)
-            for request_id in list(self._waiting):
-                self._end(request_id, MessageState.INTERRUPTED, problem=problem)
+            self._end_waiting(status.failure or failure(FailureCode.ENGINE_NOT_READY))
 
     @Slot(object)
-    def _on_load_refused(self, _problem: Failure) -> None:
+    def _on_load_refused(self, problem: Failure) -> None:
         self._reloading = False
         if self._host.is_ready:
             self._send_waiting()
+        elif self._host.status.state in (EngineState.FAILED, EngineState.UNLOADED):
+            self._end_waiting(problem)
+
+    def _end_waiting(self, problem: Failure) -> None:
+        for request_id in list(self._waiting):
+            self._end(request_id, MessageState.INTERRUPTED, problem=problem)
 
     def _send_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []

@@ -60,6 +60,10 @@ class CheckpointInspector(QObject):
         """Take back what was said of a model. Answered by forgotten."""
         self._start(path, lambda: self._forget(path))
 
+    def allows(self, entry: ShelfEntry) -> bool:
+        """Whether the user has allowed exactly what it would run now; for threads, and raises as read_code()."""
+        return self._trust.answer(read_code(entry)) is True
+
     def _remember(self, report: CodeReport, allowed: bool) -> None:
         with self._writing:
             self._trust.remember(report, allowed)

@@ -214,8 +214,10 @@ def common_length(left: str, right: str) -> int:
 
 
 def _same(config: EngineConfig, wanted: EngineConfig | None) -> bool:
-    """Whether a load has the wanted configuration. Trust is the model's, not the configuration's."""
-    return wanted is not None and config == msgspec.structs.replace(wanted, trust_remote_code=config.trust_remote_code)
+    """Whether a load has the wanted configuration. Trust is the model's, and the names of cards are the machine's."""
+    return wanted is not None and config == msgspec.structs.replace(
+        wanted, trust_remote_code=config.trust_remote_code, card_uuids=config.card_uuids
+    )
 
 
 def with_kv_precision(config: EngineConfig, bits: int) -> EngineConfig:

@@ -28,6 +28,8 @@ class EngineHost(QObject):
     """The engine as the GUI thread sees it.
 
     explain: what a failure of the engine or of a reply passes through before anybody hears of it.
+    name_cards: fills in EngineConfig.card_uuids as a load begins.
+    load_trusted: loads again, by its path, a model that was trusted; by itself the host does not trust it again.
 
     Signals:
         status_changed: an EngineStatus; the same as `status` from then on.
@@ -74,6 +76,8 @@ class EngineHost(QObject):
         self._asking.timeout.connect(self._on_asking_due)
         self._shutting_down = False
         self.explain: Callable[[Failure], Failure] = _as_it_is
+        self.name_cards: Callable[[EngineConfig], EngineConfig] = _unnamed
+        self.load_trusted: Callable[[str], None] = self.load
         self._thread.start()
 
     @property
@@ -97,12 +101,23 @@ class EngineHost(QObject):
 
     def load(self, path: str, *, trusted: bool = False) -> None:
         """Load a checkpoint folder in place of what is loaded or loading. trusted: it may run code of its own."""
-        self._worker.post_load(path, msgspec.structs.replace(self._config, trust_remote_code=trusted))
+        config = msgspec.structs.replace(self._config, trust_remote_code=trusted)
+        self._worker.post_load(path, self.name_cards(config))
 
+    @Slot()
     def reload(self) -> None:
-        """Load what was asked for last, with the settings of now; nothing when nothing was."""
-        if self._status.path:
-            self.load(self._status.path, trusted=self._status.config.trust_remote_code)
+        """Load what was asked for last, with the settings of now; nothing when nothing was.
+
+        Trust is not kept: the model's files may be others by now, or what the user said of them.
+        """
+        if self._status.config.trust_remote_code:
+            self.load_trusted(self._status.path)
+        elif self._status.path:
+            self.load(self._status.path)
+
+    def refuse(self, problem: Failure) -> None:
+        """Say that a load that was asked for is not begun."""
+        self.load_refused.emit(problem)
 
     @Slot()
     def unload(self) -> None:
@@ -163,6 +178,10 @@ class EngineHost(QObject):
     @Slot()
     def _on_thread_finished(self) -> None:
         self.stopped.emit()
+
+
+def _unnamed(config: EngineConfig) -> EngineConfig:
+    return config
 
 
 def _as_it_is(problem: Failure) -> Failure:

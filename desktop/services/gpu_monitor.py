@@ -5,16 +5,17 @@ from __future__ import annotations
 import threading
 import time
 
-from PySide6.QtCore import QObject, Signal
+import msgspec
+from PySide6.QtCore import QObject, Signal, Slot
 
-from desktop.domain.memory_reading import HostReading, MemoryReading, with_engine
-from desktop.hardware.host import process_tree, read_host
+from desktop.domain.memory_reading import HostReading, MemoryReading, RunningJob, with_engine
+from desktop.hardware.host import process_tree, read_host, resident_bytes
 from desktop.hardware.nvml import NvmlReader
 
 SAMPLE_SECONDS = 0.25
 STOP_SECONDS = 1.0
-# The engine's processes change seldom, and finding them reads a file for each of its threads. The machine's own memory
-# is looked at as seldom while there are cards, since it is then not what the gauge shows.
+# The processes of engine and job change seldom, and finding them reads a file for each of their threads. The machine's
+# own memory is looked at as seldom while there are cards, since it is then not what the gauge shows.
 SLOW_SECONDS = 1.0
 
 
@@ -41,6 +42,9 @@ class GpuMonitor(QObject):
         self._stop_timeout = stop_timeout
         self._engine_pid: int | None = None
         self._engine_pids: frozenset[int] = frozenset()
+        self._job: RunningJob | None = None
+        self._marked_job: RunningJob | None = None  # as it was when the processes were found
+        self._job_pids: frozenset[int] = frozenset()
         self._host: HostReading | None = None
         self._slow_read_at = -SLOW_SECONDS
         self._stopping = threading.Event()
@@ -50,6 +54,12 @@ class GpuMonitor(QObject):
     def set_engine_pid(self, pid: int | None) -> None:
         """Whose share to report: the engine's process with all its descendants, or nobody's."""
         self._engine_pid = pid
+        self._slow_read_at = -SLOW_SECONDS
+
+    @Slot(object)
+    def set_job(self, job: RunningJob | None) -> None:
+        """Whose share to tell apart from that of other programs: a job with all its descendants, or nobody's."""
+        self._job = job
         self._slow_read_at = -SLOW_SECONDS
 
     def start(self) -> None:
@@ -86,14 +96,19 @@ class GpuMonitor(QObject):
         slow = now - self._slow_read_at >= SLOW_SECONDS
         if slow:
             self._slow_read_at = now  # before the number is asked for: it may be set meanwhile
-            pid = self._engine_pid
-            self._engine_pids = frozenset() if pid is None else process_tree(pid)
+            pid, job = self._engine_pid, self._job
+            self._marked_job, self._job_pids = job, frozenset() if job is None else process_tree(job.pid)
+            # An engine in the window's own process has the jobs among its descendants.
+            self._engine_pids = frozenset() if pid is None else process_tree(pid) - self._job_pids
+        kind = None if self._marked_job is None else self._marked_job.kind
         cards, note = self._reader.read()
         if slow or not cards or self._host is None:
             self._host = read_host(self._engine_pids)
+            if kind is not None:
+                self._host = msgspec.structs.replace(self._host, job=kind, job_bytes=resident_bytes(self._job_pids))
         return MemoryReading(
             monotonic_time=time.monotonic(),
-            cards=with_engine(cards, self._engine_pids),
+            cards=with_engine(cards, self._engine_pids, self._job_pids, kind),
             host=self._host,
             driver_note=note,
         )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import queue
 import shutil
-import signal
 import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from PySide6.QtCore import QObject, QTimer, Signal, Slot
 
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
+from desktop.domain.memory_reading import RunningJob
+from desktop.jobs.alone import clear, is_job
 from desktop.jobs.job_process import JobProcess
 from desktop.jobs.job_record import ENDED, EvaluationPair, JobRecord, JobStatus, Work, read_records, write_records
 from desktop.jobs.job_state import read_state
@@ -27,6 +29,7 @@ from desktop.jobs.messages import (
     Compared,
     CompareJob,
     Failed,
+    Job,
     JobEvent,
     JobResult,
     LayerError,
@@ -34,13 +37,11 @@ from desktop.jobs.messages import (
     Quantized,
     QuantizeJob,
 )
-from desktop.jobs.work_folder import PREFIX, remove_leftovers
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
 
 POLL_MILLISECONDS = 1000  # a job that runs alone
 STOP_SECONDS = 15.0
-_CLEAR_STEPS = 250
 
 
 class JobRunner(QObject):
@@ -48,6 +49,7 @@ class JobRunner(QObject):
     jobs_changed: a job was added or removed; read `jobs`.
     job_changed: a JobRecord, as it is from now on.
     job_ended: a JobRecord that has just ended, well or not.
+    process_changed: the RunningJob from now on; None: no job has a process.
     log_received: a job's id and a line that its process printed.
     saving_failed: the Failure; what was asked for is then known only until the program ends.
     """
@@ -55,16 +57,21 @@ class JobRunner(QObject):
     jobs_changed = Signal()
     job_changed = Signal(object)
     job_ended = Signal(object)
+    process_changed = Signal(object)
     log_received = Signal(object, str)
     saving_failed = Signal(object)
 
     # An id is larger than a C++ int.
+    _began = Signal(object, int)
     _told = Signal(object, object, int, int)
     _finished = Signal(object, object)
 
-    def __init__(self, folder: Path, host: EngineHost, parent: QObject | None = None) -> None:
-        """folder: where the list of jobs, their state files and their logs are kept."""
+    def __init__(
+        self, folder: Path, host: EngineHost, check: Callable[[Job], None], parent: QObject | None = None
+    ) -> None:
+        """folder: where the list of jobs, their state files and their logs are kept. check: see JobTrust."""
         super().__init__(parent)
+        self.check = check
         self._folder = folder
         self._host = host
         self._records: dict[int, JobRecord] = {}
@@ -81,6 +88,7 @@ class JobRunner(QObject):
         self._poll = QTimer(self)
         self._poll.setInterval(POLL_MILLISECONDS)
         self._poll.timeout.connect(self._on_poll_due)
+        self._began.connect(self._on_began)
         self._told.connect(self._on_told)
         self._finished.connect(self._on_finished)
         host.status_changed.connect(self._on_status_changed)
@@ -138,7 +146,7 @@ class JobRunner(QObject):
         if record.status is JobStatus.QUEUED:
             self._end(record, JobStatus.STOPPED)
         elif record.status is JobStatus.ALONE:
-            _clear(record, record.pid)
+            clear(record, record.pid)
             self._end(record, JobStatus.STOPPED)
         elif self._giving_way:
             self._current = None
@@ -187,8 +195,6 @@ class JobRunner(QObject):
         if self._loop is not None and self._task is not None:
             with contextlib.suppress(RuntimeError):  # it has just ended
                 self._loop.call_soon_threadsafe(self._task.cancel)
-
-    # One job after the other
 
     def _begin_next(self) -> None:
         if self._current is not None or any(one.status is JobStatus.ALONE for one in self._records.values()):
@@ -257,6 +263,7 @@ class JobRunner(QObject):
             self._loop = self._task = self._process = None
 
     async def _pair(self, record: JobRecord, pair: EvaluationPair) -> JobResult | None:
+        await asyncio.to_thread(self.check, pair.other)  # before the first of them has taken minutes
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         work = tempfile.mkdtemp(prefix="evaluation-", dir=self._folder)
         try:
@@ -267,19 +274,23 @@ class JobRunner(QObject):
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
-    async def _one(self, record: JobRecord, job: object, part: int, parts: int) -> JobResult | None:
+    async def _one(self, record: JobRecord, job: Job, part: int, parts: int) -> JobResult | None:
+        await asyncio.to_thread(self.check, job)
         state_file = str(self._state_file(record.id)) if isinstance(job, QuantizeJob) else ""
 
         def told(event: JobEvent) -> None:
             self._told.emit(record.id, event, part, parts)
 
-        def printed(line: str) -> None:
-            self.log_received.emit(record.id, line)
-
-        self._process = JobProcess(job, told, printed, state_file)  # type: ignore[arg-type]
+        printed, begun = partial(self.log_received.emit, record.id), partial(self._began.emit, record.id)
+        self._process = JobProcess(job, told, printed, state_file, on_start=begun)
         return await self._process.run()
 
     # Back in the window's thread
+
+    @Slot(object, int)
+    def _on_began(self, number: int, pid: int) -> None:
+        if self._current == number:
+            self.process_changed.emit(RunningJob(pid, self._records[number].kind))
 
     @Slot(object, object, int, int)
     def _on_told(self, number: int, event: JobEvent, part: int, parts: int) -> None:
@@ -300,6 +311,7 @@ class JobRunner(QObject):
         record = self._records.get(number)
         if self._current == number:
             self._current = None
+            self.process_changed.emit(None)
         if record is None or record.status is not JobStatus.RUNNING:
             return  # it goes on alone, or the program is ending
         if isinstance(result, Quantized):
@@ -313,18 +325,17 @@ class JobRunner(QObject):
             self._end(record, JobStatus.FAILED, failure=problem)
         self._begin_next()
 
-    # A job that goes on alone
-
     def _look_after(self, record: JobRecord) -> None:
         """How a job stands that was running when the program last ended."""
         state = read_state(self._state_file(record.id))
         if state is not None and state.ended is not None:
             self._take_end(record, state.ended)
-        elif state is not None and _is_job(state.pid):
+        elif state is not None and is_job(state.pid):
             self._change(record, status=JobStatus.ALONE, pid=state.pid, progress=state.progress)
+            self.process_changed.emit(RunningJob(state.pid, record.kind))
             self._poll.start()
         else:
-            _clear(record, state.pid if state is not None else record.pid)
+            clear(record, state.pid if state is not None else record.pid)
             reason = "the program ended before it was done"
             died = failure(FailureCode.JOB_DIED, when="with the window", reason=reason)
             self._end(record, JobStatus.FAILED, failure=died)
@@ -336,12 +347,13 @@ class JobRunner(QObject):
             state = read_state(self._state_file(record.id))
             if state is not None and state.ended is not None:
                 self._take_end(record, state.ended)
-            elif not _is_job(record.pid):
+            elif not is_job(record.pid):
                 self._look_after(record)
             elif state is not None and state.progress != record.progress:
                 self._change(record, progress=state.progress, save=False)
         if not any(record.status is JobStatus.ALONE for record in self._records.values()):
             self._poll.stop()
+            self.process_changed.emit(None)
             self._begin_next()
 
     def _take_end(self, record: JobRecord, ended: JobResult | Failed) -> None:
@@ -349,8 +361,6 @@ class JobRunner(QObject):
             self._end(record, JobStatus.DONE, quantized=ended, layer_errors=ended.layer_errors)
         elif isinstance(ended, Failed):
             self._end(record, JobStatus.FAILED, failure=ended.failure)
-
-    # Keeping
 
     def _change(self, record: JobRecord, *, save: bool = True, **changes: Any) -> None:
         fresh = msgspec.structs.replace(record, **changes)
@@ -387,26 +397,3 @@ class JobRunner(QObject):
 
     def _state_file(self, number: int) -> Path:
         return self._folder / f"{number}.state.json"
-
-
-def _is_job(pid: int) -> bool:
-    """Whether this is the process of a job, and not of somebody who got its number afterwards."""
-    try:
-        return b"desktop.jobs.child" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-
-
-def _clear(record: JobRecord, pid: int) -> None:
-    """End a job that runs alone, if it does, and remove what it leaves."""
-    if not isinstance(record.work, QuantizeJob):
-        return
-    if _is_job(pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-    parent = Path(record.work.plan.target).parent
-    for _ in range(_CLEAR_STEPS):  # its threads hold the folder's lock until the last of them is gone
-        remove_leftovers(parent)
-        if not any(parent.glob(f"{PREFIX}{pid}-*")):
-            return
-        time.sleep(0.02)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 from PySide6.QtCore import QObject, Signal, Slot
 
+from desktop.domain.card_choice import usable_together, with_uuids
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.engine_support import EngineSupport
 from desktop.domain.errors import FailureCode, TurbodeskError, failure
@@ -99,7 +100,7 @@ class MemoryAdviser(QObject):
         return msgspec.structs.replace(config, backend=verdict.backend if verdict is not None else usual)
 
     def cards(self, backend: Backend) -> tuple[CardMemory, ...]:
-        """All that a load may use; for the CPU the machine's memory. Empty where there are none or they do not tell."""
+        """All there are; for the CPU the machine's memory. Empty where there are none or they do not tell."""
         reading = self._reading
         if reading is None:
             return ()
@@ -107,8 +108,6 @@ class MemoryAdviser(QObject):
             host = reading.host
             used = host.used - min(host.engine_bytes, host.used)
             return (CardMemory(total=host.total, used=used),) if host.total else ()
-        # A process of CUDA's sees one MIG instance, which is the first unless it is named by its UUID.
-        instances = [card.index for card in reading.cards if card.uuid.startswith("MIG-")]
         return tuple(
             CardMemory(
                 total=card.total_bytes,
@@ -116,17 +115,28 @@ class MemoryAdviser(QObject):
                 index=card.index,
             )
             for card in reading.cards
-            if card.total_bytes and card.index not in instances[1:]
+            if card.total_bytes
         )
+
+    def cards_for(self, config: EngineConfig) -> tuple[CardMemory, ...]:
+        """Those of cards() among which a load may be planned that has this setting now."""
+        cards = self.cards(config.backend)
+        if config.backend is Backend.CPU or self._reading is None:
+            return cards
+        usable = [card.index for card in usable_together(self._reading.cards, config)]
+        return tuple(card for card in cards if card.index in usable)
 
     def cards_used(self, config: EngineConfig) -> tuple[CardMemory, ...]:
         """Those of cards() that a load with this setting runs on: the named ones, else the first."""
-        cards = self.cards(config.backend)
         if config.backend is Backend.CPU:
-            return cards
+            return self.cards(config.backend)
         if config.devices is None:
-            return cards[: config.tp]
-        return tuple(card for card in cards if card.index in config.devices)
+            return self.cards_for(config)[: config.tp]
+        return tuple(card for card in self.cards(config.backend) if card.index in config.devices)
+
+    def named(self, config: EngineConfig) -> EngineConfig:
+        """The same with what CUDA calls its cards, for a load that begins now."""
+        return with_uuids(config, self._reading.cards if self._reading is not None else ())
 
     def device(self, config: EngineConfig) -> str:
         """The name under which loads with this setting are remembered."""

@@ -16,6 +16,8 @@ from desktop.services.downloads import Downloads
 from desktop.services.engine_host import EngineHost
 from desktop.services.hub_browser import HubBrowser
 from desktop.services.job_runner import JobRunner
+from desktop.services.job_trust import JobTrust
+from desktop.services.made_models import MadeModels
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.services.model_loader import ModelLoader
 from desktop.services.quantization_desk import QuantizationDesk
@@ -40,6 +42,7 @@ class Models(NamedTuple):
     own_folder: Path
     quantizer: QuantizationDesk
     quantized_folder: Path
+    made: MadeModels
 
 
 def make_models(
@@ -56,9 +59,10 @@ def make_models(
     open_hub = partial(open_with_token, tokens)
     downloads = Downloads(open_hub, parent=parent)
     downloads.model_appeared.connect(shelf.scan)
+    runner = JobRunner(paths.jobs, host, JobTrust(inspector, shelf.entries.get).check, parent=parent)
     return Models(
         shelf=shelf,
-        loader=ModelLoader(host, inspector, parent=parent),
+        loader=ModelLoader(host, inspector, shelf.entries.get, parent=parent),
         inspector=inspector,
         remover=CheckpointRemover(parent=parent),
         adviser=adviser,
@@ -66,6 +70,7 @@ def make_models(
         browser=HubBrowser(open_hub, tokens.keep, parent=parent),
         downloads=downloads,
         own_folder=paths.models,
-        quantizer=QuantizationDesk(JobRunner(paths.jobs, host, parent=parent), adviser, open_store, parent=parent),
+        quantizer=QuantizationDesk(runner, adviser, open_store, parent=parent),
         quantized_folder=paths.quantized,
+        made=MadeModels(shelf, parent=parent),
     )

@@ -25,7 +25,8 @@ from desktop.domain.quantization_source import QuantizationSource
 from desktop.engine.support_asker import SupportAsker
 from desktop.engine.support_check import lmdeploy_version
 from desktop.jobs.job_process import JobProcess
-from desktop.jobs.job_record import EvaluationPair, JobRecord, keep_with_model
+from desktop.jobs.job_record import EvaluationPair, JobRecord
+from desktop.jobs.made_model import keep_with_model
 from desktop.jobs.messages import (
     CalibrationCounted,
     CountCalibrationJob,
@@ -160,7 +161,7 @@ class QuantizationDesk(QObject):
             MeasureJob(
                 checkpoint=path,
                 name=name,
-                config=msgspec.structs.replace(config, model_format=None, max_batch_size=1),
+                config=self.adviser.named(msgspec.structs.replace(config, model_format=None, max_batch_size=1)),
                 text=text,
                 work="",
                 prompts=PROMPTS,
@@ -210,6 +211,7 @@ class QuantizationDesk(QObject):
     def _count(self, number: int, job: CountCalibrationJob) -> None:
         answer: object
         try:
+            self.runner.check(job)
             found = asyncio.run(JobProcess(job, lambda event: None).run())
             assert isinstance(found, CalibrationCounted)
             answer = found.statistics
@@ -225,6 +227,7 @@ class QuantizationDesk(QObject):
     def _try(self, job: TryJob) -> None:
         try:
             try:
+                self.runner.check(job)
                 self.tried.emit(asyncio.run(JobProcess(job, lambda event: None).run()))
             except TurbodeskError as problem:
                 self.try_failed.emit(problem.failure)

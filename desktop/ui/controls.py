@@ -84,6 +84,14 @@ def say(label: QLabel, words: str) -> None:
     label.setVisible(bool(words))
 
 
+def set_tone(label: QLabel, tone: str) -> None:
+    """Write in one of the theme's colours, "ok", "danger" or "text", also after the theme has changed."""
+    if label.property("tone") != tone:
+        label.setProperty("tone", tone)
+        label.style().unpolish(label)
+        label.style().polish(label)
+
+
 class NumberBox(QSpinBox):
     """A whole number."""
 

@@ -39,6 +39,7 @@ _SIZE = (1280, 800)
 _SMALLEST = (760, 480)
 _PREPARE_MILLISECONDS = 150
 _LOADED_OR_LOADING = (EngineState.LOADING, EngineState.READY)
+_PAGES = {Action.SHOW_MODELS: "Models", Action.SHOW_JOBS: "Quantize"}
 
 
 class MainWindow(QMainWindow):
@@ -196,7 +197,7 @@ class MainWindow(QMainWindow):
         self._open = add("Open model folder…", "Ctrl+O", self._model_menu.ask_for_folder)
         self._get = add("Get models…", "Ctrl+G", self._models_pages.get_models)
         self._load_demo = add("Load the demo model", "", self._on_load_demo)
-        self._reload = add("Reload the model", "Ctrl+Shift+R", self._on_reload)
+        self._reload = add("Reload the model", "Ctrl+Shift+R", self._host.reload)
         self._unload = add("Unload the model", "Ctrl+Shift+E", self._host.unload)
         self._send = add("Send the message", "Return", chat.composer.submit, only_in=chat.composer.edit)
         self._stop = add("Stop the reply", "Escape", chat.stop)
@@ -295,8 +296,8 @@ class MainWindow(QMainWindow):
             self._host.reload()
         elif action is Action.NEW_CHAT:
             self.new_chat()
-        elif action is Action.SHOW_MODELS:
-            self.show_page("Models")
+        elif action in _PAGES:
+            self.show_page(_PAGES[action])
         else:
             self.notice_action_triggered.emit(action)
 
@@ -318,10 +319,6 @@ class MainWindow(QMainWindow):
     def _on_chat_requested(self, path: str) -> None:
         self.load(path)
         self.new_chat()
-
-    @Slot()
-    def _on_reload(self) -> None:
-        self._host.reload()
 
     @Slot()
     def _on_focus_composer(self) -> None:

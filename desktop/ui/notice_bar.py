@@ -7,7 +7,7 @@ from functools import partial
 from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QToolButton, QVBoxLayout, QWidget
 
-from desktop.domain.errors import Action, Failure
+from desktop.domain.errors import Action, Failure, FailureCode
 from desktop.services.notices import Notices
 from desktop.ui.icons import IconLabel, icon
 from desktop.ui.theme import SPACE
@@ -49,7 +49,9 @@ class NoticeBar(QWidget):
         bar = QFrame(self)
         bar.setObjectName("Notice")
         bar.setAccessibleName(f"{notice.message} {notice.next_step}")
-        sign = IconLabel("alert", 18, bar)
+        calm = notice.code is FailureCode.JOB_ENDED  # nothing is wrong
+        bar.setProperty("calm", calm)
+        sign = IconLabel("quantize" if calm else "alert", 18, bar)
         words = QLabel(f"{notice.message} {notice.next_step}", bar)
         words.setTextFormat(Qt.TextFormat.PlainText)
         words.setWordWrap(True)

@@ -46,6 +46,7 @@ class Palette(msgspec.Struct, frozen=True, kw_only=True):
     danger: str
     ok: str
     other: str  # memory of other programs
+    job: str  # of a job of ours
     weights: str
     kv: str
     kv_reserved: str
@@ -66,6 +67,7 @@ LIGHT = Palette(
     danger="#b3261e",
     ok="#1a7f4b",
     other="#9aa0a6",
+    job="#cc79a7",
     weights="#0072b2",
     kv="#009e73",
     kv_reserved="#a9dcc9",
@@ -85,6 +87,7 @@ DARK = Palette(
     danger="#f2867e",
     ok="#5ccf8f",
     other="#7c838a",
+    job="#d48fb8",
     weights="#3c9be0",
     kv="#2ebf95",
     kv_reserved="#1f5949",
@@ -275,6 +278,8 @@ QHeaderView::section {{
     color: {c.dim}; background: {c.field}; border: none; border-bottom: 1px solid {c.line}; padding: 5px 3px;
 }}
 QLabel[dim="true"] {{ color: {c.dim}; }}
+QLabel[tone="ok"] {{ color: {c.ok}; }}
+QLabel[tone="danger"] {{ color: {c.danger}; }}
 QPlainTextEdit[bare="true"], QTextBrowser[bare="true"] {{
     color: {c.text}; background: transparent; border: none; border-radius: 0; padding: 0;
     selection-color: {c.on_accent}; selection-background-color: {c.accent};
@@ -288,6 +293,7 @@ QPlainTextEdit[bare="true"], QTextBrowser[bare="true"] {{
 #FailureCard {{ background: {c.panel}; border: 1px solid {c.line}; border-left: 3px solid {c.danger};
     border-radius: {r}px; }}
 #Notice {{ background: {c.panel}; border-bottom: 1px solid {c.line}; border-left: 3px solid {c.danger}; }}
+#Notice[calm="true"] {{ border-left-color: {c.ok}; }}
 #ToolCard, #AttachmentChip, #UndoBar {{ background: {c.panel}; border: 1px solid {c.line}; border-radius: {r}px; }}
 #FoldLine {{ color: {c.dim}; padding: 3px 8px 3px 0; }}
 #ChatSettingsPanel {{ background: {c.background}; border-left: 1px solid {c.line}; }}

@@ -6,8 +6,10 @@ from desktop.domain.conversation import Message, MessageState
 from desktop.domain.counting import counted
 from desktop.domain.engine_config import Backend
 from desktop.domain.errors import Action
+from desktop.domain.evaluation import Grade, Interval, Side
 from desktop.domain.generation import FinishReason
 from desktop.services.engine_status import EngineState, EngineStatus
+from desktop.ui.format import card_label
 
 BACKEND_NAMES = {Backend.TURBOMIND: "TurboMind", Backend.PYTORCH: "PyTorch engine", Backend.CPU: "CPU"}
 ACTION_LABELS = {
@@ -18,6 +20,7 @@ ACTION_LABELS = {
     Action.NEW_CHAT: "New chat",
     Action.RETRY_SAVE: "Save now",
     Action.SHOW_MODELS: "Show the models",
+    Action.SHOW_JOBS: "Show the jobs",
 }
 _SEPARATOR = " · "
 
@@ -89,6 +92,28 @@ def reply_line(message: Message) -> str:
         if message.stats.cached_tokens:
             parts.append(f"{message.stats.cached_tokens:,} cached")
     return _SEPARATOR.join(parts)
+
+
+def grade_tone(grade: Grade | None) -> str:
+    """The name of the colour in which a verdict is written."""
+    good = grade in (Grade.INDISTINGUISHABLE, Grade.GOOD)
+    return "ok" if good else "danger" if grade is Grade.POOR else "text"
+
+
+def interval_words(figure: Interval, digits: int) -> str:
+    """'8.40 (8.10 to 8.60)'."""
+    return f"{figure.value:,.{digits}f} ({figure.low:,.{digits}f} to {figure.high:,.{digits}f})"
+
+
+def perplexity_words(figure: Interval) -> str:
+    """With as many digits as say something."""
+    return interval_words(figure, 0 if figure.value >= 1000 else 2)
+
+
+def place_words(side: Side) -> str:
+    """What ran it: 'TurboMind, RTX 4090', or 'CPU'."""
+    name = BACKEND_NAMES[side.backend]
+    return name if side.device in ("", name) else f"{name}, {card_label(side.device)}"
 
 
 def speed(tokens_per_second: float) -> str:

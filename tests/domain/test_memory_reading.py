@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from desktop.domain.memory_reading import CardReading, ProcessMemory, with_engine
+from desktop.domain.memory_reading import CardReading, JobKind, ProcessMemory, with_engine
 
 GIB = 2**30
 ENGINE, OTHER, UNTOLD = (
@@ -44,3 +44,20 @@ def card(*processes: ProcessMemory, told: bool = True) -> CardReading:
 )
 def test_the_engines_share_is_told_or_unknown_and_never_guessed(cards, pids, shares):
     assert [one.engine_bytes for one in with_engine(cards, pids)] == shares
+
+
+@pytest.mark.parametrize(
+    ("processes", "engine", "job", "shares"),
+    [
+        ([ENGINE, OTHER], {8}, {9}, (GIB, 2 * GIB)),
+        ([ENGINE, OTHER], set(), {8, 9}, (0, 3 * GIB)),
+        ([ENGINE, OTHER], {8}, set(), (GIB, 0)),
+        ([ENGINE, UNTOLD], {8}, {7}, (GIB, None)),
+        ([OUTSIDE], set(), {9}, (None, None)),
+        ([OUTSIDE, OTHER], set(), {8}, (0, 0)),
+    ],
+)
+def test_the_share_of_a_job_is_told_apart(processes, engine, job, shares):
+    (found,) = with_engine([card(*processes)], engine, job, JobKind.COMPARISON)
+    assert (found.engine_bytes, found.job_bytes) == shares
+    assert found.job is (JobKind.COMPARISON if any(one.pid in job for one in processes) else None)

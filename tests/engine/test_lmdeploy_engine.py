@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from desktop.domain.engine_config import Backend, EngineConfig
@@ -32,7 +33,7 @@ FULL = EngineConfig(
     enable_metrics=False,
 )
 # Named otherwise in LMDeploy, or not a setting of its engine.
-OURS = {"backend", "trust_remote_code"}
+OURS = {"backend", "trust_remote_code", "card_uuids"}
 
 
 def test_every_setting_reaches_turbomind() -> None:
@@ -49,6 +50,29 @@ def test_the_pytorch_engine_gets_what_it_knows(monkeypatch: pytest.MonkeyPatch) 
     assert given.block_size == 128
     assert given.quant_policy == 4
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,3"
+
+
+def test_cards_that_are_shown_by_name_have_new_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = msgspec.structs.replace(FULL, card_uuids=("GPU-b", "GPU-d"))
+    given: Any = lmdeploy_config.backend_config(Backend.TURBOMIND, chosen)
+    assert given.devices == [0, 1]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-b,GPU-d")
+    lmdeploy_config.backend_config(Backend.PYTORCH, chosen)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-b,GPU-d"
+
+
+def test_the_cards_are_shown_before_cuda_starts_and_never_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    chosen = EngineConfig(devices=(1,), card_uuids=("MIG-b",))
+    lmdeploy_config.show_cards(EngineConfig())
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    lmdeploy_config.show_cards(chosen)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "MIG-b"
+    monkeypatch.setattr("torch.cuda.is_initialized", lambda: True)
+    lmdeploy_config.show_cards(chosen)
+    with pytest.raises(TurbodeskError) as caught:
+        lmdeploy_config.show_cards(EngineConfig(devices=(0,), card_uuids=("MIG-a",)))
+    assert caught.value.failure.code is FailureCode.ENGINE_CONFIG_INVALID
 
 
 @pytest.mark.parametrize("backend", [Backend.PYTORCH, Backend.CPU])

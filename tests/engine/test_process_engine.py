@@ -46,6 +46,12 @@ async def load(engine: ProcessEngine) -> None:
     await engine.load("/model", EngineConfig(), lambda progress: None)
 
 
+def variables(engine: ProcessEngine) -> dict[str, str]:
+    """What the child was started with, as the system has it."""
+    lines = Path(f"/proc/{engine.pid}/environ").read_text().split("\0")
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
 async def run(engine: ProcessEngine) -> list[GenerationEvent]:
     return [event async for event in engine.generate(REQUEST)]
 
@@ -307,3 +313,25 @@ async def test_counts_that_are_open_end_with_the_child() -> None:
     with pytest.raises(TurbodeskError):
         await engine.count_tokens(REQUEST)
     await engine.close()
+
+
+async def test_the_child_sees_the_chosen_cards_from_its_first_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")  # by the user, for this program
+    for config, seen in (
+        (EngineConfig(), "3"),
+        (EngineConfig(devices=(1,), card_uuids=("MIG-fake-0-4",)), "MIG-fake-0-4"),
+        (EngineConfig(tp=2, devices=(2, 0), card_uuids=("GPU-c", "GPU-a")), "GPU-c,GPU-a"),
+    ):
+        engine = scripted()
+        await engine.load("/model", config, lambda progress: None)
+        assert variables(engine)["CUDA_VISIBLE_DEVICES"] == seen
+        await engine.close()
+
+
+async def test_no_child_is_started_for_a_model_split_over_instances() -> None:
+    engine = scripted()
+    config = EngineConfig(tp=2, devices=(0, 1), card_uuids=("MIG-a", "MIG-b"))
+    with pytest.raises(TurbodeskError) as caught:
+        await engine.load("/model", config, lambda progress: None)
+    assert "one MIG instance only" in caught.value.failure.message
+    assert engine.pid is None

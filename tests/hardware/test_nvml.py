@@ -45,7 +45,7 @@ def test_reads_everything_a_card_tells(fake_driver, reader):
             "name": "NVIDIA GeForce RTX 4090",
             "total_bytes": 24 * GIB,
             "used_bytes": 17 * GIB,
-            "processes": [{"pid": 4242, "used_bytes": 9 * GIB, "name": "", "of_engine": False}],
+            "processes": [{"pid": 4242, "used_bytes": 9 * GIB, "name": "", "of_engine": False, "of_job": None}],
             "utilisation": 37,
             "temperature": 61,
             "power_watts": 212.4,

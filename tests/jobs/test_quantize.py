@@ -22,8 +22,9 @@ from desktop.domain.memory_reading import HostReading
 from desktop.domain.quantization import QuantizationMethod, python_script
 from desktop.domain.shelf import SourceKind
 from desktop.engine.lmdeploy_engine import LMDeployEngine
+from desktop.jobs.made_model import RECORD_FILE
 from desktop.jobs.messages import JobStep, LayerError, Progress, Quantized, QuantizeJob, Tried, TryJob
-from desktop.jobs.quantization_card import RECORD_FILE, QuantizationRecord
+from desktop.jobs.quantization_card import QuantizationRecord
 from desktop.jobs.result_check import check_result
 from desktop.jobs.source import read_source
 from desktop.storage.checkpoint_reader import read_checkpoint

@@ -12,7 +12,7 @@ import time
 import pytest
 from PySide6.QtCore import QObject, QThread, Slot
 
-from desktop.domain.memory_reading import CardReading, HostReading, MemoryReading
+from desktop.domain.memory_reading import CardReading, HostReading, JobKind, MemoryReading, RunningJob
 from desktop.hardware.host import process_tree, read_host
 from desktop.hardware.nvml import NvmlReader
 from desktop.services.gpu_monitor import GpuMonitor
@@ -153,9 +153,35 @@ def test_beside_cards_the_machines_memory_is_read_once_a_second(qtbot, listener,
         assert len(asked) >= len(listener.readings)
 
 
+def test_a_jobs_memory_in_this_machine_is_not_the_engines(qtbot, listener):
+    """Here the engine is in the window's own process, whose descendant the job is."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    monitor = GpuMonitor(NvmlReader(), interval=0.02)
+    monitor.reading_changed.connect(listener._on_reading)
+    try:
+        monitor.set_engine_pid(os.getpid())
+        monitor.set_job(RunningJob(child.pid, JobKind.QUANTIZATION))
+        monitor.start()
+        qtbot.waitUntil(
+            lambda: bool(listener.readings) and listener.readings[-1].host.job_bytes > 2**20, timeout=10_000
+        )
+        host = listener.readings[-1].host
+        assert host.job is JobKind.QUANTIZATION
+        tree = process_tree(os.getpid())
+        assert child.pid in tree
+        assert monitor._engine_pids == tree - {child.pid}
+        monitor.set_job(None)
+        qtbot.waitUntil(lambda: listener.readings[-1].host.job is None, timeout=10_000)
+        assert listener.readings[-1].host.job_bytes == 0
+    finally:
+        monitor.stop()
+        child.communicate(b"\n")
+
+
 MONITOR_CHILD = """
 import json, subprocess, sys, msgspec
 from PySide6.QtCore import QCoreApplication, QTimer, Slot, QObject
+from desktop.domain.memory_reading import JobKind, RunningJob
 from desktop.hardware.nvml import NvmlReader
 from desktop.services.gpu_monitor import GpuMonitor
 
@@ -163,13 +189,17 @@ class Printer(QObject):
     @Slot(object)
     def _on_reading(self, reading):
         shares = [card.engine_bytes for card in reading.cards]
-        print(json.dumps({"shares": shares, "note": reading.driver_note}), flush=True)
+        jobs = [card.job_bytes for card in reading.cards]
+        print(json.dumps({"shares": shares, "jobs": jobs, "note": reading.driver_note}), flush=True)
 
 app = QCoreApplication([])
 printer = Printer()
 monitor = GpuMonitor(NvmlReader(), interval=0.05)
 monitor.reading_changed.connect(printer._on_reading)
-monitor.set_engine_pid(int(sys.argv[1]))
+if int(sys.argv[1]):
+    monitor.set_engine_pid(int(sys.argv[1]))
+if len(sys.argv) > 3:
+    monitor.set_job(RunningJob(int(sys.argv[3]), JobKind.QUANTIZATION))
 monitor.start()
 app.aboutToQuit.connect(monitor.stop)
 QTimer.singleShot(int(sys.argv[2]), app.quit)
@@ -177,7 +207,8 @@ app.exec()
 """
 
 
-def test_the_engines_share_is_that_of_its_process_and_descendants(fake_driver):
+@pytest.mark.parametrize("job", [False, True], ids=["engine", "job"])
+def test_the_share_is_that_of_a_process_and_its_descendants(fake_driver, job):
     grandchild = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'])"
     engine = subprocess.Popen([sys.executable, "-c", grandchild], stdin=subprocess.PIPE)
     try:
@@ -194,7 +225,14 @@ def test_the_engines_share_is_that_of_its_process_and_descendants(fake_driver):
             fake.process(1, os.getpid(), 3 * GIB),
         )
         result = subprocess.run(
-            [sys.executable, "-W", "error", "-c", MONITOR_CHILD, str(engine.pid), "500"],
+            [
+                sys.executable,
+                "-W",
+                "error",
+                "-c",
+                MONITOR_CHILD,
+                *(["0", "500", str(engine.pid)] if job else [str(engine.pid), "500"]),
+            ],
             env=fake_driver.environment(),
             capture_output=True,
             text=True,
@@ -205,7 +243,8 @@ def test_the_engines_share_is_that_of_its_process_and_descendants(fake_driver):
         engine.communicate(b"\n")
     answers = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(answers) > 2
-    assert answers[-1] == {"shares": [9 * GIB, 0], "note": ""}
+    held, nothing = [9 * GIB, 0], [0, 0]
+    assert answers[-1] == {"shares": nothing if job else held, "jobs": held if job else nothing, "note": ""}
     assert result.stderr == ""
 
 
@@ -220,7 +259,7 @@ def test_in_a_container_the_engines_share_is_unknown_and_not_zero(fake_driver):
         timeout=60,
         check=True,
     )
-    assert json.loads(result.stdout.splitlines()[-1]) == {"shares": [None], "note": ""}
+    assert json.loads(result.stdout.splitlines()[-1]) == {"shares": [None], "jobs": [None], "note": ""}
 
 
 def test_a_driver_that_hangs_for_real_does_not_hold_the_end_of_the_program(fake_driver):
@@ -236,3 +275,47 @@ def test_a_driver_that_hangs_for_real_does_not_hold_the_end_of_the_program(fake_
     )
     assert time.monotonic() - started < 20
     assert result.stderr == ""
+
+
+CHOICE_CHILD = """
+import asyncio, json, sys
+from pathlib import Path
+from desktop.domain.card_choice import with_uuids
+from desktop.domain.engine_config import EngineConfig
+from desktop.engine.process_engine import ProcessEngine
+from desktop.hardware.nvml import NvmlReader
+
+async def main():
+    reader = NvmlReader()
+    cards, _ = reader.read()
+    reader.close()
+    config = with_uuids(EngineConfig(devices=(int(sys.argv[1]),)), cards)
+    engine = ProcessEngine("scripted")
+    await engine.load("/model", config, lambda progress: None)
+    variables = Path(f"/proc/{engine.pid}/environ").read_text().split(chr(0))
+    print(json.dumps([line for line in variables if line.startswith("CUDA_VISIBLE_DEVICES=")]))
+    await engine.close()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("device", "uuid"), [(0, "GPU-fake-1"), (1, "MIG-fake-0-1"), (2, "MIG-fake-0-4")])
+def test_the_engine_is_given_the_instance_that_the_gauge_shows_under_this_number(fake_driver, device, uuid):
+    name = "NVIDIA A100-SXM4-80GB MIG 3g.40gb"
+    fake_driver.set(
+        fake.card(name="NVIDIA A100-SXM4-80GB"),
+        fake.card(),
+        fake.mig(0),
+        fake.instance(0, 1, 10 * GIB, GIB, name),
+        fake.instance(0, 4, 40 * GIB, GIB, name),
+    )
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", CHOICE_CHILD, str(device)],
+        env=fake_driver.environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert json.loads(result.stdout) == [f"CUDA_VISIBLE_DEVICES={uuid}"]

@@ -17,10 +17,11 @@ from desktop.domain.calibration import TextFile
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.errors import FailureCode
 from desktop.domain.evaluation import Grade
+from desktop.domain.memory_reading import JobKind, RunningJob
 from desktop.domain.quantization import QuantizationMethod, QuantizationPlan
 from desktop.engine.scripted_engine import Script, ScriptedEngine
 from desktop.jobs.job_record import EvaluationPair, JobStatus, read_records
-from desktop.jobs.messages import EvaluationText, MeasureJob, QuantizeJob
+from desktop.jobs.messages import EvaluationText, Job, MeasureJob, QuantizeJob
 from desktop.services.engine_host import EngineHost
 from desktop.services.job_runner import JobRunner
 from desktop.storage.checkpoint_reader import read_checkpoint
@@ -37,7 +38,12 @@ class Bench:
         self.folder = folder
         self.qtbot = qtbot
         self.host = EngineHost(lambda on_log: ScriptedEngine(Script()), read_checkpoint)
-        self.runner = JobRunner(folder / "jobs", self.host)
+        self.runner = JobRunner(folder / "jobs", self.host, self.check)
+
+    @staticmethod
+    def check(job: Job) -> None:
+        """Every model is trusted that brings no code."""
+        assert not isinstance(job, QuantizeJob) or not job.plan.trust_remote_code
 
     def until(self, true: Callable[[], bool], seconds: float = 90) -> None:
         # In short steps: a long wait for events starves the threads of Python.
@@ -64,7 +70,7 @@ class Bench:
 
     def restart(self) -> None:
         """What a new start of the program does."""
-        self.runner = JobRunner(self.folder / "jobs", self.host)
+        self.runner = JobRunner(self.folder / "jobs", self.host, self.check)
         self.runner.start()
 
     def close(self) -> None:
@@ -101,6 +107,28 @@ def test_two_jobs_run_one_after_the_other(bench: Bench) -> None:
     bench.runner.remove(first)
     bench.until(lambda: bench.saved() == {second: JobStatus.DONE})
     assert (bench.folder / "one").is_dir()
+
+
+def test_the_process_of_a_job_is_told_while_it_runs(bench: Bench) -> None:
+    seen: list[RunningJob | None] = []
+    bench.runner.process_changed.connect(seen.append)
+    number = bench.quantize("one")
+    bench.until(lambda: bench.state(number) is JobStatus.DONE)
+    first, last = seen
+    assert isinstance(first, RunningJob)
+    assert (first.kind, last) == (JobKind.QUANTIZATION, None)
+    # One that was left alone is found again with its process.
+    bench.runner.process_changed.disconnect()
+    second = bench.quantize("two")
+    bench.until(lambda: bench.runner.job(second).progress is not None)
+    bench.runner.close(go_on=True)
+    pid = bench.runner.job(second).pid
+    seen.clear()
+    bench.runner = JobRunner(bench.folder / "jobs", bench.host, bench.check)
+    bench.runner.process_changed.connect(seen.append)
+    bench.runner.start()
+    bench.until(lambda: bench.state(second) is JobStatus.DONE)
+    assert seen == [RunningJob(pid, JobKind.QUANTIZATION), None]
 
 
 def test_a_stopped_job_leaves_nothing_and_a_waiting_one_never_begins(bench: Bench) -> None:

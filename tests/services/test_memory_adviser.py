@@ -15,6 +15,7 @@ from desktop.domain.engine_support import EngineSupport, EngineVerdict
 from desktop.domain.errors import FailureCode
 from desktop.domain.load_run import LoadRun
 from desktop.domain.memory import CardMemory, Confidence
+from desktop.domain.memory_reading import JobKind, ProcessMemory
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.storage.paths import app_paths, demo_checkpoint
 from tests.domain.memory_models import GIB, MIB, llama_shape
@@ -67,6 +68,17 @@ def test_what_the_engine_holds_will_be_free(adviser: MemoryAdviser) -> None:
     assert adviser.measured(Backend.TURBOMIND) == 17 * GIB
     assert adviser.measured(Backend.CPU) == 3 * GIB
     assert adviser.device(config) == CARD
+
+
+def test_what_a_running_job_holds_is_taken(adviser: MemoryAdviser) -> None:
+    now = reading(cards=1, used=20.0, engine=6.0, host_engine=3.0)
+    job = ProcessMemory(20, 5 * GIB, "python3", of_job=JobKind.QUANTIZATION)
+    card = msgspec.structs.replace(now.cards[0], processes=(*now.cards[0].processes, job))
+    host = msgspec.structs.replace(now.host, job=JobKind.QUANTIZATION, job_bytes=GIB)
+    adviser.show_reading(msgspec.structs.replace(now, cards=(card,), host=host))
+    assert adviser.cards(Backend.TURBOMIND) == (CardMemory(total=24 * GIB, used=14 * GIB, index=0),)
+    assert adviser.cards(Backend.CPU)[0].used == 5 * GIB
+    assert adviser.measured(Backend.TURBOMIND) == 6 * GIB
 
 
 def test_without_a_card_the_cpu_is_forecast(adviser: MemoryAdviser) -> None:
@@ -131,11 +143,35 @@ def test_what_loads_taught_corrects_the_next_forecast(adviser: MemoryAdviser) ->
     assert (after.residual, after.confidence) == (200 * MIB, Confidence.LEARNED)
 
 
-def test_of_the_instances_of_a_card_a_load_sees_the_first(adviser: MemoryAdviser) -> None:
-    whole = reading(cards=3)
+def with_instances(adviser: MemoryAdviser, *uuids: str) -> None:
+    """Cards and instances of other sizes each."""
+    whole = reading(cards=len(uuids))
     cards = tuple(
-        msgspec.structs.replace(card, uuid=uuid)
-        for card, uuid in zip(whole.cards, ("GPU-0", "MIG-a", "MIG-b"), strict=True)
+        msgspec.structs.replace(card, uuid=uuid, name=f"{CARD} {uuid}", total_bytes=(24 - card.index) * GIB)
+        for card, uuid in zip(whole.cards, uuids, strict=True)
     )
     adviser.show_reading(msgspec.structs.replace(whole, cards=cards))
-    assert [card.index for card in adviser.cards(Backend.TURBOMIND)] == [0, 1]
+
+
+def test_a_load_runs_on_the_instance_that_is_chosen(adviser: MemoryAdviser) -> None:
+    with_instances(adviser, "GPU-0", "MIG-a", "MIG-b")
+    usual = EngineConfig(backend=Backend.TURBOMIND)
+    assert [card.index for card in adviser.cards(Backend.TURBOMIND)] == [0, 1, 2]
+    assert [card.index for card in adviser.cards_used(usual)] == [0]
+    assert [card.index for card in adviser.cards_for(usual)] == [0], "nothing is planned over an instance and a card"
+    second = msgspec.structs.replace(usual, devices=(2,))
+    assert [card.index for card in adviser.cards_used(second)] == [2]
+    assert [card.index for card in adviser.cards_for(second)] == [2]
+    assert adviser.device(second) == f"{CARD} MIG-b"
+    found = adviser.forecast(llama_shape(), second)
+    assert found is not None
+    assert found.total == 22 * GIB
+    assert adviser.named(second).card_uuids == ("MIG-b",)
+
+
+def test_without_a_whole_card_a_load_sees_the_first_instance(adviser: MemoryAdviser) -> None:
+    with_instances(adviser, "MIG-a", "MIG-b")
+    usual = EngineConfig(backend=Backend.TURBOMIND, tp=2)
+    assert [card.index for card in adviser.cards_for(usual)] == [0]
+    assert [card.index for card in adviser.cards_used(usual)] == [0]
+    assert "one MIG instance only" in adviser.named(usual).problems()[0]

@@ -25,7 +25,9 @@ from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState
 from desktop.services.hub_browser import HubBrowser
 from desktop.services.job_runner import JobRunner
+from desktop.services.job_trust import JobTrust
 from desktop.services.library import Library
+from desktop.services.made_models import MadeModels
 from desktop.services.memory_adviser import MemoryAdviser
 from desktop.services.model_loader import ModelLoader
 from desktop.services.models import Models
@@ -137,11 +139,12 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
     browser, downloads = HubBrowser(open_it, tokens.keep, asker), Downloads(open_it, reserve=0)
     downloads.model_appeared.connect(shelf.scan)
     adviser = MemoryAdviser(paths, shelf.support)
+    host.name_cards = adviser.named
     recorder = RunRecorder(paths.runs, host, adviser, measure_seconds=0.05)
-    runner = JobRunner(paths.jobs, host)
+    runner = JobRunner(paths.jobs, host, JobTrust(inspector, shelf.entries.get).check)
     models = Models(
         shelf=shelf,
-        loader=ModelLoader(host, inspector),
+        loader=ModelLoader(host, inspector, shelf.entries.get),
         inspector=inspector,
         remover=CheckpointRemover(),
         adviser=adviser,
@@ -151,6 +154,7 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
         own_folder=paths.models,
         quantizer=QuantizationDesk(runner, adviser, lambda: ConversationStore(path)),
         quantized_folder=paths.quantized,
+        made=MadeModels(shelf),
     )
     window = MainWindow(host, chats, notices, lambda: models, QWidget(), Settings(), DEMO)
 

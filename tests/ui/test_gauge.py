@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QApplication, QToolTip
 from desktop.domain.engine_config import Backend
 from desktop.domain.engine_memory import EngineMemory
 from desktop.domain.memory import Confidence, Forecast
-from desktop.domain.memory_reading import CardReading, HostReading, MemoryReading, ProcessMemory
+from desktop.domain.memory_reading import CardReading, HostReading, JobKind, MemoryReading, ProcessMemory
 from desktop.ui import theme
 from desktop.ui.memory.content import tooltip_of
 from desktop.ui.memory.gauge import MemoryGauge
@@ -157,6 +157,32 @@ def test_the_parts_of_the_engine_are_told_apart_and_marked_as_reckoned(gauge):
     assert "     weights: ≈ 4.0 GB" in tooltip_of(STATES["one card"], LOADED)
     gauge.show_engine(None)
     assert parts(gauge) == {"other programs": 8.1, "this engine": 9.1, "free": 6.8}
+
+
+def test_a_running_job_is_not_another_program(gauge):
+    quantizes = ProcessMemory(12, 2 * GIB, "python3", of_job=JobKind.QUANTIZATION)
+    busy = card()
+    busy = msgspec.structs.replace(busy, processes=(*busy.processes, quantizes))
+    gauge.show_reading(reading(busy))
+    assert parts(gauge) == {"other programs": 6.1, "quantization": 2, "this engine": 9.1, "free": 6.8}
+    assert sum(part.bytes for part in gauge.content.bars[0].segments) == 24 * GIB
+    assert gauge.accessibleDescription().endswith("in use, engine 9.1 GB, quantization 2.0 GB")
+    assert "2.0 GB  quantization (12)" in tooltip_of(reading(busy))
+    gauge.show_engine(LOADED)
+    beside = busy.used_bytes - busy.engine_bytes
+    assert gauge.content.bars[0].outline == (beside, beside + LOADED.forecast.loaded), "the job's memory is taken"
+    # What of the memory is the job's is not told: then nothing is called another program's.
+    untold = msgspec.structs.replace(busy, processes=(msgspec.structs.replace(quantizes, used_bytes=None),))
+    gauge.show_reading(reading(untold, time=2000.0))
+    assert parts(gauge) == {"in use": 17.2, "free": 6.8}
+
+
+def test_without_a_card_a_job_has_its_part_of_the_machines_memory(gauge):
+    host = msgspec.structs.replace(HOST, job=JobKind.COMPARISON, job_bytes=5 * GIB)
+    gauge.show_reading(reading(note="No NVIDIA driver found", host=host))
+    assert parts(gauge) == {"other programs": 12, "comparison": 5, "this engine": 3, "free": 44}
+    assert gauge.accessibleDescription().endswith("in use, engine 3.0 GB, comparison 5.0 GB")
+    assert "of it this engine 3.0 GB, comparison 5.0 GB" in tooltip_of(reading(host=host))
 
 
 def test_the_outline_stands_where_the_engine_was_forecast(gauge):

@@ -8,7 +8,7 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QMainWindow
 from pytestqt.qtbot import QtBot
 
-from desktop.domain.memory_reading import MemoryReading, ProcessMemory
+from desktop.domain.memory_reading import JobKind, MemoryReading, ProcessMemory
 from desktop.services.memory_history import MemoryHistory
 from desktop.ui import theme
 from desktop.ui.memory.gauge import MemoryGauge
@@ -68,6 +68,25 @@ def test_it_lists_programs_sensors_and_parts(window: QMainWindow) -> None:
         "now: other programs 8.1 GB · engine 9.1 GB · free 6.8 GB · 37 % busy · 61 °C · 212 W"
     )
     assert window.rect().contains(window.mapFromGlobal(popover.geometry().topLeft()))
+    popover.close()
+
+
+def test_it_knows_a_job(window: QMainWindow) -> None:
+    busy = msgspec.structs.replace(
+        card(), processes=(*card().processes, ProcessMemory(12, 3 * GIB, "python3", of_job=JobKind.QUANTIZATION))
+    )
+    popover = open_over(window, history_of(at(9.0, reading(card())), at(10.0, reading(busy)), at(60.0, reading(busy))))
+    assert programs(popover) == [
+        ["This engine", "10", "9.1 GB"],
+        ["Quantization", "12", "3.0 GB"],
+        ["Xorg", "11", "1.0 GB"],
+    ]
+    assert popover._moment.text().startswith("now: other programs 5.1 GB · quantization 3.0 GB · engine 9.1 GB · ")
+    before, _, now = moments_of(popover._history.readings, "GPU-0")
+    assert (before.job, now.job, now.others + now.job) == (0, 3 * GIB, before.others)
+    image = popover._chart.grab().toImage()
+    column = {image.pixelColor(image.width() - 3, y).name() for y in range(image.height())}
+    assert theme.palette_of(popover._chart).job in column
     popover.close()
 
 

@@ -203,3 +203,55 @@ def test_cancel_changes_nothing(desk: Desk, folder: Path) -> None:
     assert desk.host.status.state is EngineState.UNLOADED
     desk.models.adviser.show_reading(reading(cards=1))  # nobody is left to show it
     desk.bot.wait(10)
+
+
+def cards_of(desk: Desk, *uuids: str) -> None:
+    """What the driver lists, each with another name and size."""
+    found = reading(cards=len(uuids))
+    cards = tuple(
+        msgspec.structs.replace(
+            one, uuid=uuid, name=f"NVIDIA A100 MIG {one.index + 1}g", total_bytes=(40 + one.index) * GIB
+        )
+        for one, uuid in zip(found.cards, uuids, strict=True)
+    )
+    desk.models.adviser.show_reading(msgspec.structs.replace(found, cards=cards))
+
+
+def test_an_instance_can_be_chosen_by_the_name_that_the_gauge_shows(desk: Desk, folder: Path) -> None:
+    dialog = opened(desk, folder)
+    box = dialog._form._cards
+    desk.models.adviser.show_reading(reading(cards=1))
+    assert not box.isVisible(), "with one card there is nothing to choose"
+    cards_of(desk, "MIG-a", "MIG-b")
+    as_llama(desk, dialog)
+    assert [box.itemText(row) for row in range(box.count())] == [
+        "Choose by itself",
+        "0 A100 MIG 1g, 40.0 GB",
+        "1 A100 MIG 2g, 41.0 GB",
+    ]
+    assert box.isVisible()
+    assert sum(labels(dialog).values()) == 40 * GIB
+    box.setFocus()
+    desk.bot.keyClick(box, Qt.Key.Key_End)
+    assert dialog.config.devices == (1,)
+    assert sum(labels(dialog).values()) == 41 * GIB
+    assert dialog._source.text().startswith("Forecast for A100 MIG 2g, 41.0 GB: ")
+    dialog._presets[Preset.BALANCED].click()
+    assert (dialog.config.devices, dialog.config.tp) == ((1,), 1), "what is planned is planned for this one alone"
+    dialog._load.click()
+    desk.until(lambda: desk.host.is_ready)
+    assert desk.host.status.config.card_uuids == ("MIG-b",)
+    assert desk.window.preferences.settings.engine.devices == (1,)
+    assert desk.window.preferences.settings.engine.card_uuids == ()
+
+
+def test_a_card_that_is_gone_is_said_and_refused(desk: Desk, folder: Path) -> None:
+    desk.window.preferences.set_engine(EngineConfig(devices=(1,)))
+    dialog = opened(desk, folder)
+    cards_of(desk, "GPU-a")
+    as_llama(desk, dialog)
+    assert dialog._form._cards.currentText() == "1, which is not there"
+    assert "not there" in dialog._outlook.text()
+    dialog._load.click()
+    desk.until(lambda: desk.host.status.state is EngineState.FAILED)
+    assert "a card that was chosen is not there" in desk.host.status.failure.message

@@ -27,6 +27,7 @@ from desktop.domain.generation import SamplingParams
 from desktop.engine.scripted_engine import Script
 from desktop.services.engine_status import EngineState
 from desktop.storage.settings import Settings
+from desktop.ui.chat.empty_state import EXAMPLES, EmptyState
 from desktop.ui.command_palette import CommandPalette
 from desktop.ui.main_window import MainWindow
 from desktop.ui.rail import Rail
@@ -228,3 +229,19 @@ def test_the_guide_sends_nobody_to_a_page_that_does_not_exist(desk: Desk) -> Non
         text = path.read_text(encoding="utf-8")
         named |= {english or chinese for english, chinese in re.findall(r"the ([A-Z]\w+) page|“(\w+)”页", text)}
     assert "Settings" in named <= pages
+
+
+def test_in_the_smallest_window_no_example_is_cut(desk: Desk) -> None:
+    empty = desk.window.chat_page.findChild(EmptyState)
+    desk.window.resize(1280, 800)
+    desk.until(lambda: all(button.isVisible() for button in empty._examples))
+    name = "AWQ of a model whose name takes more than one line in a small window"
+    desk.notices.raise_notice(failure(FailureCode.JOB_ENDED, title=name, how="done"))
+    desk.window.resize(760, 480)
+    desk.until(lambda: not all(button.isVisible() for button in empty._examples))
+    shown = [button for button in empty.findChildren(QPushButton) if button.isVisible()]
+    desk.until(lambda: all(button.height() >= button.minimumSizeHint().height() for button in shown))
+    assert {button.text() for button in shown} >= {"Load the demo model", EXAMPLES[0]}
+    desk.notices.dismiss(FailureCode.JOB_ENDED)
+    desk.window.resize(1280, 800)
+    desk.until(lambda: all(button.isVisible() for button in empty._examples))

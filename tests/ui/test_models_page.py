@@ -10,6 +10,7 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QMessageBox, QPushButton
 
+from desktop.domain.errors import FailureCode
 from desktop.engine.scripted_engine import Script
 from desktop.services.engine_status import EngineState
 from desktop.storage.paths import demo_checkpoint
@@ -128,6 +129,33 @@ def test_a_model_with_code_asks_once_and_is_then_trusted(desk: Desk, folder: Pat
     page._models.loader.load(page._list_model.index(titles(page).index("with code")).data(Role.ENTRY))
     desk.until(lambda: desk.host.status.path == str(folder / "with code") and desk.host.is_ready)
     assert not page.findChildren(ConsentDialog)
+
+
+def test_a_model_whose_code_has_changed_asks_from_any_page_and_a_waiting_message_hears_of_it(
+    desk: Desk, folder: Path
+) -> None:
+    page = opened(desk, folder)
+    choose(desk, page, "with code")
+    page._details._load.click()
+    consent(desk, page)._on_allow_clicked()
+    desk.until(lambda: desk.host.is_ready)
+    desk.until(lambda: not page.findChildren(ConsentDialog))
+    desk.host.unload()
+    desk.until(lambda: desk.host.status.state is EngineState.UNLOADED)
+    (folder / "with code" / "modeling_mine.py").write_text("import os\n")
+    desk.window.show_page("Chat")
+    desk.ask("Hello")
+    dialog = consent(desk, page)
+    assert dialog.isVisible()
+    assert dialog._text.toPlainText() == "import os\n"
+    assert desk.chats.generating_count == 1
+    dialog.reject()  # closing it is no answer
+    desk.idle()
+    (conversation,) = desk.chats.library.conversations()
+    last = desk.chats.messages(conversation.id)[-1]
+    assert last.failure is not None
+    assert last.failure.code is FailureCode.NOT_TRUSTED_AGAIN
+    assert desk.host.status.state is EngineState.UNLOADED
 
 
 def with_pickle(folder: Path, name: str, **config: object) -> Path:
@@ -250,8 +278,8 @@ def test_a_removed_model_comes_back(desk: Desk, folder: Path) -> None:
     next(button for button in question.findChildren(QPushButton) if button.text() == "Remove").click()
     desk.until(lambda: not (folder / "good").exists())
     desk.until(lambda: "good" not in titles(page))
-    assert page._undo_bar.isVisible()
-    page._undo.click()
+    assert page._removal.isVisible()
+    page._removal.undo.click()
     desk.until(lambda: "good" in titles(page))
     assert (folder / "good" / "config.json").exists()
 

@@ -37,7 +37,7 @@ def test_all_text_can_be_read(colours: Palette):
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
 def test_every_part_of_a_bar_stands_out_from_what_is_free(colours: Palette):
-    for name in ("other", "weights", "kv", "workspace"):
+    for name in ("other", "job", "weights", "kv", "workspace"):
         assert contrast(getattr(colours, name), colours.free) >= 1.6, name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from desktop.services.engine_status import EngineState, EngineStatus
@@ -60,8 +61,9 @@ class EmptyState(QWidget):
         self._examples_title.setProperty("dim", True)
         self._examples_title.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._examples = [self._button(question) for question in EXAMPLES]
+        self._has_examples = True
         middle = Qt.AlignmentFlag.AlignHCenter
-        column = QVBoxLayout(self)
+        column = self._column = QVBoxLayout(self)
         column.setSpacing(SPACE[1])
         column.addStretch(2)
         column.addWidget(self._heading)
@@ -98,8 +100,22 @@ class EmptyState(QWidget):
         for button in (self._load_demo, self._open_folder):
             button.setVisible(absent or status.state is EngineState.FAILED)
         self._examples_title.setVisible(absent and is_demo)
+        self._has_examples = is_demo and status.state is not EngineState.FAILED
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """As many examples as have room: pressed together none could be read."""
         for button in self._examples:
-            button.setVisible(is_demo and status.state is not EngineState.FAILED)
+            button.setVisible(self._has_examples)
+        for button in reversed(self._examples):
+            self._column.invalidate()
+            if self._column.minimumSize().height() <= self.height():
+                break
+            button.hide()
 
     def _button(self, words: str, *, primary: bool = False) -> QPushButton:
         button = QPushButton(words, self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from desktop.domain.memory_reading import CardReading, HostReading, MemoryReading
+from desktop.domain.memory_reading import CardReading, HostReading, JobKind, MemoryReading
 from desktop.ui.format import GIB, card_label, format_bytes, gigabytes
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ def _of_host(reading: MemoryReading, engine: EngineMemory | None) -> GaugeConten
     host = reading.host
     amount = f"{gigabytes(host.used)} of {gigabytes(host.total)} GB" if host.total else "not reported"
     held = f", engine {format_bytes(host.engine_bytes)}" if host.engine_bytes else ""
+    held += _job_words(host.job, host.job_bytes)
     note = reading.driver_note or "No NVIDIA card"
     title, _, reason = note.partition(": ")
     return GaugeContent(
@@ -178,13 +179,13 @@ def card_segments(card: CardReading, engine: EngineMemory | None = None) -> tupl
     if not card.total_bytes:
         return ()
     used = min(card.used_bytes, card.total_bytes)
-    held = card.engine_bytes
-    if held is None:
+    held, of_job = card.engine_bytes, card.job_bytes
+    if held is None or of_job is None:
         shares = [Segment("in use", used, "other")]
     else:
         # Sums over processes may exceed what the card counts, when processes share memory.
         held = min(held, used)
-        shares = [Segment("other programs", used - held, "other")]
+        shares = _not_engine(used - held, card.job, of_job)
         shares += _engine_segments(held, engine if _runs_on(engine, card) else None)
     return (*shares, Segment("free", card.total_bytes - used, "free"))
 
@@ -194,9 +195,16 @@ def host_segments(host: HostReading, engine: EngineMemory | None = None) -> tupl
     if not host.total:
         return ()
     held = min(host.engine_bytes, host.used)
-    shares = [Segment("other programs", host.used - held, "other")]
+    shares = _not_engine(host.used - held, host.job, host.job_bytes)
     shares += _engine_segments(held, engine if engine is not None and not engine.cards else None)
     return (*shares, Segment("free", host.available, "free"))
+
+
+def _not_engine(used: int, job: JobKind | None, held: int) -> list[Segment]:
+    """What the engine does not hold; held: of it by the job."""
+    held = min(held, used)
+    others = [Segment("other programs", used - held, "other")]
+    return others if job is None or not held else [*others, Segment(job.value, held, "job")]
 
 
 def _engine_segments(held: int, engine: EngineMemory | None) -> list[Segment]:
@@ -245,7 +253,7 @@ def tooltip_of(reading: MemoryReading, engine: EngineMemory | None = None) -> st
         largest = sorted(card.processes, key=lambda process: -(process.used_bytes or 0))
         for process in largest[:TOOLTIP_PROCESSES]:
             amount = "size unknown" if process.used_bytes is None else format_bytes(process.used_bytes)
-            name = "this engine" if process.of_engine else process.name or "program"
+            name = "this engine" if process.of_engine else process.of_job or process.name or "program"
             lines.append(f"     {amount}  {name} ({process.pid})")
         if len(largest) > TOOLTIP_PROCESSES:
             lines.append(f"     and {len(largest) - TOOLTIP_PROCESSES} more")
@@ -254,9 +262,14 @@ def tooltip_of(reading: MemoryReading, engine: EngineMemory | None = None) -> st
     host = reading.host
     if host.total:
         held = f", of it this engine {format_bytes(host.engine_bytes)}" if host.engine_bytes else ""
+        held += _job_words(host.job, host.job_bytes)
         lines.append(f"Host memory: {gigabytes(host.used)} of {gigabytes(host.total)} GB{held}")
         lines += [f"     {part.label}: {part.figure} GB" for part in host_segments(host, engine) if part.reckoned]
     return "\n".join(lines)
+
+
+def _job_words(job: JobKind | None, held: int | None) -> str:
+    return f", {job.value} {format_bytes(held)}" if job is not None and held else ""
 
 
 def _spoken_card(card: CardReading, engine: EngineMemory | None) -> str:
@@ -266,4 +279,5 @@ def _spoken_card(card: CardReading, engine: EngineMemory | None) -> str:
     parts = ", ".join(f"{part.label} {part.figure}" for part in card_segments(card, engine) if part.reckoned)
     detail = f" ({parts})" if parts else ""
     name = card_label(card.name)
+    detail += _job_words(card.job, card.job_bytes)
     return f"{name}: {gigabytes(card.used_bytes)} of {gigabytes(card.total_bytes)} GB in use{held}{detail}"

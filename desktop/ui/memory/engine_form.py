@@ -11,7 +11,9 @@ from PySide6.QtWidgets import QGridLayout, QLabel, QSlider, QWidget
 
 from desktop.domain.engine_config import Backend, EngineConfig
 from desktop.domain.memory_plan import MOST_RATIO, RATIO_STEPS
+from desktop.domain.memory_reading import MemoryReading
 from desktop.ui.controls import ChoiceBox, DecimalBox, NumberBox, TickBox
+from desktop.ui.memory.card_box import CardBox
 from desktop.ui.theme import SPACE
 
 _BACKENDS = (
@@ -73,13 +75,19 @@ class EngineForm(QWidget):
             self._prefixes, "Keep prefixes cached", "Do not compute again what a prompt shares with an earlier one"
         )
         self._grid.addWidget(self._prefixes, 3, 0, 1, 2)
+        self._cards = CardBox(self)
+        self._cards.chosen.connect(self.config_edited)
+        self._card_label = self._place(4, 0, "Card", self._cards, "What holds the model and its KV cache", span=3)
         self.show_config(config)
 
     @property
     def config(self) -> EngineConfig:
         """The setting as it is now."""
+        devices = self._cards.devices
         return msgspec.structs.replace(
             self._config,
+            devices=devices,
+            tp=self._config.tp if devices == self._config.devices else 1,
             backend=Backend(self._backend.currentData()),  # Qt keeps the bare string
             cache_max_entry_count=round(self._ratio.value(), 3),
             session_len=self._session.value() or None,
@@ -102,12 +110,23 @@ class EngineForm(QWidget):
         self._batch.setValue(config.max_batch_size)
         self._prefill.setValue(config.max_prefill_token_num)
         self._prefixes.setChecked(config.enable_prefix_caching)
+        self._cards.show_devices(config.devices)
+        self._show_card_row()
         for blocker in blocked:
             blocker.unblock()
 
+    def show_cards(self, reading: MemoryReading | None) -> None:
+        """Offer these; with one card there is nothing to choose."""
+        self._cards.show_cards(() if reading is None else reading.cards)
+        self._show_card_row()
+
+    def _show_card_row(self) -> None:
+        for part in (self._cards, self._card_label):
+            part.setVisible(self._cards.count() > 2)
+
     def set_cpu(self, cpu: bool) -> None:
         """Whether the CPU will run it, for which some settings mean nothing."""
-        for control in (self._bits, self._prefixes):
+        for control in (self._bits, self._prefixes, self._cards):
             control.setEnabled(not cpu)
             control.setToolTip(_ONLY_CARDS if cpu else control.accessibleDescription())
 
@@ -130,13 +149,14 @@ class EngineForm(QWidget):
         self._place(row, column, name, box, explanation)
         return box
 
-    def _place(self, row: int, column: int, name: str, control: QWidget, explanation: str, span: int = 1) -> None:
+    def _place(self, row: int, column: int, name: str, control: QWidget, explanation: str, span: int = 1) -> QLabel:
         self._name(control, name, explanation)
         label = QLabel(name, self)
         label.setBuddy(control)
         label.setToolTip(explanation)
         self._grid.addWidget(label, row, column)
         self._grid.addWidget(control, row, column + 1, 1, span)
+        return label
 
     @staticmethod
     def _name(control: QWidget, name: str, explanation: str) -> None:

@@ -43,6 +43,8 @@ ALL_EIGHTS = str.maketrans("0123456789", "8" * 10)
 SHORT_LABELS = {
     "other programs": "other",
     "this engine": "engine",
+    "quantization": "job",
+    "comparison": "job",
     "KV cache in use": "KV used",
     "KV cache, not in use": "KV",
     "KV cache": "KV",

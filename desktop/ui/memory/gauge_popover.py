@@ -175,7 +175,8 @@ class GaugePopover(QFrame):
         self._table.setMinimumHeight(frame + min(len(rows), _FEWEST_ROWS) * row)
         self._table.setMaximumHeight(frame + min(len(rows), _MOST_ROWS) * row)
         for number, process in enumerate(rows):
-            name = "This engine" if process.of_engine else process.name or "Unknown"
+            ours = "This engine" if process.of_engine else (process.of_job or "").capitalize()
+            name = ours or process.name or "Unknown"
             size = "not told" if process.used_bytes is None else format_bytes(process.used_bytes)
             for column, words in enumerate((name, str(process.pid), size)):
                 item = self._table.item(number, column)

@@ -31,10 +31,12 @@ _GRID_MINUTES = 2
 
 
 class Moment(NamedTuple):
-    """time: seconds of time.monotonic(). others, engine, total: bytes. sensors: in words."""
+    """time: seconds of time.monotonic(). others, job, engine, total: bytes. job_name, sensors: in words."""
 
     time: float
     others: int
+    job: int
+    job_name: str
     engine: int
     total: int
     sensors: str
@@ -44,9 +46,11 @@ class Moment(NamedTuple):
         minutes, seconds = divmod(round(now - self.time), 60)
         when = f"{minutes} min {seconds} s ago" if minutes else f"{seconds} s ago" if seconds else "now"
         parts = [f"{when}: other programs {format_bytes(self.others)}"]
+        if self.job:
+            parts.append(f"{self.job_name} {format_bytes(self.job)}")
         if self.engine:
             parts.append(f"engine {format_bytes(self.engine)}")
-        parts.append(f"free {format_bytes(max(0, self.total - self.others - self.engine))}")
+        parts.append(f"free {format_bytes(max(0, self.total - self.others - self.job - self.engine))}")
         return " · ".join(filter(None, (*parts, self.sensors)))
 
 
@@ -63,7 +67,9 @@ def moments_of(readings: Sequence[MemoryReading], uuid: str | None) -> list[Mome
             segments, total, sensors = card_segments(card), card.total_bytes, sensor_words(card)
         if total:
             sizes = {part.role: part.bytes for part in segments}
-            found.append(Moment(reading.monotonic_time, sizes["other"], sizes.get("weights", 0), total, sensors))
+            job = next((part.label for part in segments if part.role == "job"), "")
+            others, held, engine = (sizes.get(role, 0) for role in ("other", "job", "weights"))
+            found.append(Moment(reading.monotonic_time, others, held, job, engine, total, sensors))
     return found
 
 
@@ -150,10 +156,14 @@ class HistoryChart(QWidget):
         painter.fillPath(track, QColor(colours.free))
         painter.setClipPath(track)
         if self._moments:
-            both = [(moment.time, moment.others + moment.engine, moment.total) for moment in self._moments]
-            others = [(moment.time, moment.others, moment.total) for moment in self._moments]
-            for line, colour in ((both, colours.weights), (others, colours.other)):
-                painter.setPen(Qt.PenStyle.NoPen)
+            painter.setPen(Qt.PenStyle.NoPen)
+            layers = (  # the highest first: what is below it is painted over it
+                (colours.weights, [moment.others + moment.job + moment.engine for moment in self._moments]),
+                (colours.job, [moment.others + moment.job for moment in self._moments]),
+                (colours.other, [moment.others for moment in self._moments]),
+            )
+            for colour, heights in layers:
+                line = [(one.time, height, one.total) for one, height in zip(self._moments, heights, strict=True)]
                 painter.setBrush(QColor(colour))
                 painter.drawPolygon(self._below(line, area))
         self._paint_grid(painter, area, colours)

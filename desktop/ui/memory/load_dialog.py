@@ -138,6 +138,7 @@ class LoadDialog(QDialog):
     def _refresh(self) -> None:
         config = self._resolved()
         self._form.set_cpu(config.backend is Backend.CPU)
+        self._form.show_cards(self._adviser.reading)
         self._plan = None
         obstacle = self._problem or self._adviser.obstacle(config)
         found = self._adviser.forecast(self._shape, config) if self._shape is not None and not self._problem else None
@@ -171,7 +172,7 @@ class LoadDialog(QDialog):
     def _what_fits(self, config: EngineConfig) -> tuple[str, Plan | None]:
         """What to change, in words, and the setting where one can be had at once."""
         assert self._shape is not None
-        cards, residual = self._adviser.cards(config.backend), self._adviser.residual(config)
+        cards, residual = self._adviser.cards_for(config), self._adviser.residual(config)
         forms = forms_of(self._entry.title, self._shape, self._entry.path)
         answer = nearest(forms[:1] if config.backend is Backend.CPU else forms, config, cards, residual)
         return advice(answer, config), answer if isinstance(answer, Plan) and answer.form.path else None
@@ -198,7 +199,7 @@ class LoadDialog(QDialog):
         config = self._resolved()
         assert self._shape is not None
         form = WeightForm(name=self._entry.title, shape=self._shape, path=self._entry.path)
-        cards, residual = self._adviser.cards(config.backend), self._adviser.residual(config)
+        cards, residual = self._adviser.cards_for(config), self._adviser.residual(config)
         answer = preset(kind, form, cards, config, residual)
         self._said = ""
         if isinstance(answer, Plan):

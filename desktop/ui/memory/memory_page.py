@@ -178,6 +178,7 @@ class MemoryPage(QScrollArea):
         config = self._adviser.resolved(self._path, self._form.config)
         cpu = config.backend is Backend.CPU
         self._form.set_cpu(cpu)
+        self._form.show_cards(self._adviser.reading)
         self._plan = None
         shape = self._shape if not self._problem else None
         found = self._adviser.forecast(shape, config) if shape is not None else None
@@ -241,7 +242,7 @@ class MemoryPage(QScrollArea):
             self._table.show_cells(capacity_table(forms, cards, config, residual), context, config.quant_policy)
 
     def _what_fits(self, shape: MemoryShape, config: EngineConfig) -> str:
-        cards, residual = self._adviser.cards(config.backend), self._adviser.residual(config)
+        cards, residual = self._adviser.cards_for(config), self._adviser.residual(config)
         answer = nearest(forms_of("", shape, self._path)[:1], config, cards, residual)
         self._plan = answer if isinstance(answer, Plan) else None
         return advice(answer, config)
@@ -267,7 +268,7 @@ class MemoryPage(QScrollArea):
     @Slot(object)
     def _on_load_again(self, run: LoadRun) -> None:
         # Whether it may run code of its own is asked anew.
-        self.config_chosen.emit(msgspec.structs.replace(run.config, trust_remote_code=False))
+        self.config_chosen.emit(msgspec.structs.replace(run.config, trust_remote_code=False, card_uuids=()))
         self.load_requested.emit(run.path)
 
     @Slot(object)

@@ -8,12 +8,15 @@ from PySide6.QtWidgets import QHBoxLayout, QPushButton, QScrollArea, QVBoxLayout
 
 from desktop.domain.engine_support import EngineSupport
 from desktop.domain.shelf import PLAIN, ShelfEntry
+from desktop.domain.versions import MadeModel, Version
 from desktop.storage.model_card import ModelCard
 from desktop.ui.failure_card import FailureCard
 from desktop.ui.models.card_view import CardView
 from desktop.ui.models.engines_view import EnginesView
 from desktop.ui.models.facts_form import FactsForm, heading
 from desktop.ui.models.model_words import facts
+from desktop.ui.models.verdict_view import VerdictView
+from desktop.ui.models.versions_view import VersionsView
 from desktop.ui.theme import SPACE, TYPE
 
 
@@ -22,6 +25,7 @@ class ModelDetails(QScrollArea):
     load_requested, settings_requested (to load with), quantize_requested, remove_requested, repair_requested,
     forget_requested (what was allowed): a ShelfEntry.
     link_activated: an address in the card.
+    report_requested: an Evaluation. compare_requested: the paths of an original and of what was made of it.
     """
 
     load_requested = Signal(object)
@@ -31,6 +35,8 @@ class ModelDetails(QScrollArea):
     forget_requested = Signal(object)
     repair_requested = Signal(object)
     link_activated = Signal(str)
+    report_requested = Signal(object)
+    compare_requested = Signal(str, str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -77,7 +83,11 @@ class ModelDetails(QScrollArea):
                 line.addWidget(button)
             line.addStretch(1)
             buttons.addLayout(line)
+        self._verdict = VerdictView(content)
+        self._verdict.report_requested.connect(self.report_requested)
+        self._verdict.compare_requested.connect(self.compare_requested)
         self._facts = FactsForm()
+        self._versions = VersionsView(content)
         self._engines = EnginesView(content)
         self._card = CardView(content)
         self._card.link_activated.connect(self.link_activated)
@@ -86,7 +96,9 @@ class ModelDetails(QScrollArea):
         self._column.setSpacing(SPACE[2])
         self._column.addWidget(self._heading)
         self._column.addLayout(buttons)
+        self._column.addWidget(self._verdict)
         self._column.addLayout(self._facts)
+        self._column.addWidget(self._versions)
         self._column.addWidget(self._engines)
         self._column.addWidget(self._card)
         self._column.addStretch(1)
@@ -134,6 +146,11 @@ class ModelDetails(QScrollArea):
         """Which engine runs it; None while LMDeploy is being asked."""
         self._engines.setVisible(self._entry is not None and self._entry.checkpoint is not None)
         self._engines.show_support(support)
+
+    def show_made(self, made: MadeModel | None, versions: list[Version]) -> None:
+        """made: how it was made here, None if it was not. versions: see MadeModels.versions()."""
+        self._verdict.show_made(made, original_there=versions[0].disk_bytes is not None)
+        self._versions.show_versions(versions)
 
     def show_card(self, card: ModelCard) -> None:
         """Show the README's text."""

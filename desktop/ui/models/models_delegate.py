@@ -1,4 +1,4 @@
-"""Draws a row of the models list: its name, and a line on what it is or what is wrong."""
+"""Draws a row of the models list: its name, its verdict where there is room, and what it is or what is wrong."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QPointF, QRectF, 
 from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPen
 from PySide6.QtWidgets import QListView, QStyledItemDelegate, QStyleOptionViewItem
 
+from desktop.domain.evaluation import Grade
 from desktop.ui.models.models_list_model import Role
 from desktop.ui.theme import RADIUS, SPACE, TYPE, current_palette
+from desktop.ui.words import grade_tone
 
 _DOT = 4.0  # radius of what marks the loaded model, in pixels
 
@@ -46,8 +48,14 @@ class ModelsDelegate(QStyledItemDelegate):
             inside.setRight(inside.right() - 4 * _DOT)
         broken = bool(index.data(Role.BROKEN))
         name_colour = colours.dim if broken else colours.text
-        _line(painter, inside, inside.top() + ascent, font, name_colour, str(index.data(Role.TITLE)))
-        small = _small(option.font)
+        small, title = _small(option.font), str(index.data(Role.TITLE))
+        if (grade := index.data(Role.GRADE)) is not None:
+            room = inside.width() - QFontMetrics(font).horizontalAdvance(title) - SPACE[1]
+            width = QFontMetrics(small).horizontalAdvance(grade)
+            if width <= room:
+                place = inside.adjusted(inside.width() - width - 1, 0, 1, 0)
+                _line(painter, place, inside.top() + ascent, small, getattr(colours, grade_tone(Grade(grade))), grade)
+        _line(painter, inside, inside.top() + ascent, font, name_colour, title)
         colour = colours.danger if broken else colours.dim
         detail = str(index.data(Role.DETAIL))
         _line(painter, inside, inside.bottom() - QFontMetrics(small).descent(), small, colour, detail)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from typing import Any
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt
 
+from desktop.domain.evaluation import Grade
 from desktop.domain.shelf import ShelfEntry
 from desktop.ui.models.model_words import facts_line
 
@@ -22,6 +23,7 @@ class Role(IntEnum):
     DETAIL = Qt.ItemDataRole.UserRole + 3
     BROKEN = Qt.ItemDataRole.UserRole + 4
     LOADED = Qt.ItemDataRole.UserRole + 5
+    GRADE = Qt.ItemDataRole.UserRole + 6
 
 
 class ModelsListModel(QAbstractListModel):
@@ -33,6 +35,7 @@ class ModelsListModel(QAbstractListModel):
         self._rows: list[ShelfEntry] = []
         self._filter = ""
         self._loaded = ""
+        self._grades: dict[str, Grade] = {}
 
     def change(self, changed: Iterable[ShelfEntry], gone: Iterable[str]) -> None:
         """Take in what is new or different, and drop the paths that are gone."""
@@ -52,6 +55,16 @@ class ModelsListModel(QAbstractListModel):
             self._loaded = path
             if self._rows:
                 self.dataChanged.emit(self.index(0), self.index(len(self._rows) - 1))
+
+    def set_grades(self, grades: Mapping[str, Grade], changed: Iterable[str]) -> None:
+        """The verdicts on those that have one, of all paths for which that changed."""
+        for path in changed:
+            if path in grades:
+                self._grades[path] = grades[path]
+            else:
+                self._grades.pop(path, None)
+        if self._rows:
+            self.dataChanged.emit(self.index(0), self.index(len(self._rows) - 1))
 
     @property
     def count(self) -> int:
@@ -79,11 +92,15 @@ class ModelsListModel(QAbstractListModel):
             return entry.failure is not None
         if role == Role.LOADED:
             return entry.path == self._loaded
+        if role == Role.GRADE:
+            return self._grades.get(entry.path)
         if role == Qt.ItemDataRole.ToolTipRole:
             return entry.path
         if role == Qt.ItemDataRole.AccessibleTextRole:
             loaded = ", loaded" if entry.path == self._loaded else ""
-            return f"{entry.title}{loaded}, {facts_line(entry)}"
+            grade = self._grades.get(entry.path)
+            verdict = f", {grade.value} beside its original" if grade is not None else ""
+            return f"{entry.title}{loaded}, {facts_line(entry)}{verdict}"
         return None
 
     def _show(self) -> None:

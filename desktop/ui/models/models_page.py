@@ -12,7 +12,6 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QListView,
-    QMessageBox,
     QPushButton,
     QStackedLayout,
     QVBoxLayout,
@@ -26,15 +25,14 @@ from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.services.models import Models
 from desktop.storage.checkpoint_code import CodeReport
-from desktop.storage.checkpoint_removal import RemovalPlan, Removed
 from desktop.storage.model_card import ModelCard
 from desktop.ui.controls import ElidedLabel
-from desktop.ui.format import format_bytes
 from desktop.ui.icons import icon
 from desktop.ui.models.download_strip import DownloadStrip
 from desktop.ui.models.model_details import ModelDetails
 from desktop.ui.models.models_delegate import ModelsDelegate
 from desktop.ui.models.models_list_model import ModelsListModel, Role
+from desktop.ui.models.removal_bar import RemovalBar
 from desktop.ui.theme import SPACE
 
 _LIST_WIDTH = 300
@@ -48,6 +46,7 @@ class ModelsPage(QWidget):
     settings_requested: the ShelfEntry of a model that is to be loaded with settings. quantize_requested: of one that is
     to be quantized.
     link_activated: an address in a model's card.
+    report_requested: an Evaluation. compare_requested: the paths of an original and of what was made of it.
     get_requested: search a hub. token_requested: the DownloadPlan of a model that needs a token.
     """
 
@@ -56,6 +55,8 @@ class ModelsPage(QWidget):
     settings_requested = Signal(object)
     quantize_requested = Signal(object)
     link_activated = Signal(str)
+    report_requested = Signal(object)
+    compare_requested = Signal(str, str)
     get_requested = Signal()
     token_requested = Signal(object)
 
@@ -68,7 +69,6 @@ class ModelsPage(QWidget):
         self._host = host
         self._named = folders
         self._kept = kept
-        self._removed: Removed | None = None
         self._wanted = ""  # path of the model to show when it is found
         self._list_model = ModelsListModel(self)
         self._list = QListView(self)
@@ -76,6 +76,7 @@ class ModelsPage(QWidget):
         self._build()
         self._connect()
         self._list_model.change(models.shelf.entries.values(), [])
+        self._on_made_changed(set(models.shelf.entries))
         self._on_status_changed(host.status)
         self._show_state()
 
@@ -100,18 +101,9 @@ class ModelsPage(QWidget):
         self._list.setAccessibleName("Models")
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._state = ElidedLabel(self)
-        self._undo_bar = QFrame(self)
-        self._undo_bar.setObjectName("UndoBar")
-        self._undo_words = QLabel(self._undo_bar)
-        self._undo_words.setTextFormat(Qt.TextFormat.PlainText)
-        self._undo_words.setWordWrap(True)
-        self._undo = QPushButton("Undo", self._undo_bar)
-        self._undo.setAccessibleName("Put the model back")
-        undo = QHBoxLayout(self._undo_bar)
-        undo.setContentsMargins(SPACE[1], SPACE[0], SPACE[0], SPACE[0])
-        undo.addWidget(self._undo_words, 1)
-        undo.addWidget(self._undo)
-        self._undo_bar.hide()
+        self._removal = RemovalBar(self._models.remover, self)
+        self._removal.removed.connect(self._models.shelf.scan)
+        self._removal.restored.connect(self._on_restored)
         side = QFrame(self)
         side.setObjectName("ConversationPanel")
         side.setFixedWidth(_LIST_WIDTH)
@@ -126,7 +118,7 @@ class ModelsPage(QWidget):
         column.addWidget(self._filter)
         column.addWidget(self._strip)
         column.addWidget(self._list, 1)
-        column.addWidget(self._undo_bar)
+        column.addWidget(self._removal)
         column.addWidget(self._state)
         self._nothing = QLabel(self)
         self._nothing.setTextFormat(Qt.TextFormat.PlainText)
@@ -153,7 +145,7 @@ class ModelsPage(QWidget):
         remove.activated.connect(self._on_remove_current)
 
     def _connect(self) -> None:
-        shelf, inspector, remover = self._models.shelf, self._models.inspector, self._models.remover
+        shelf, inspector = self._models.shelf, self._models.inspector
         shelf.entries_changed.connect(self._on_entries_changed)
         shelf.scan_started.connect(self._on_scan_started)
         shelf.scan_finished.connect(self._on_scan_finished)
@@ -165,14 +157,9 @@ class ModelsPage(QWidget):
         self._strip.show_requested.connect(self.show_model)
         self._strip.token_requested.connect(self.token_requested)
         self._models.loader.consent_needed.connect(self._on_consent_needed)
-        remover.planned.connect(self._on_removal_planned)
-        remover.removed.connect(self._on_removed)
-        remover.restored.connect(self._on_restored)
-        remover.refused.connect(self._on_refused)
         self._host.status_changed.connect(self._on_status_changed)
         self._filter.textChanged.connect(self._on_filter_changed)
         self._add.clicked.connect(self.add_folder)
-        self._undo.clicked.connect(self._on_undo_clicked)
         self._list.selectionModel().currentChanged.connect(self._on_current_changed)
         self._list.doubleClicked.connect(self._on_load_current)
         self._details.load_requested.connect(self._load)
@@ -183,6 +170,9 @@ class ModelsPage(QWidget):
         self._details.forget_requested.connect(self._forget)
         inspector.forgotten.connect(self._on_forgotten)
         self._details.link_activated.connect(self.link_activated)
+        self._details.report_requested.connect(self.report_requested)
+        self._details.compare_requested.connect(self.compare_requested)
+        self._models.made.made_changed.connect(self._on_made_changed)
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
@@ -286,6 +276,18 @@ class ModelsPage(QWidget):
         if entry is not None and entry.path in paths:
             self._details.show_support(self._models.shelf.support(entry.path))
 
+    def _show_made(self, path: str) -> None:
+        made = self._models.made
+        self._details.show_made(made.made(path), made.versions(path))
+
+    @Slot(object)
+    def _on_made_changed(self, paths: set[str]) -> None:
+        made = self._models.made
+        self._list_model.set_grades({path: known for path in paths if (known := made.grade(path)) is not None}, paths)
+        entry = self._details.entry
+        if entry is not None:  # another version of it may be what changed
+            self._show_made(entry.path)
+
     @Slot(str, object)
     def _on_card_read(self, path: str, card: ModelCard) -> None:
         entry = self._details.entry
@@ -310,6 +312,7 @@ class ModelsPage(QWidget):
             other = self._details.entry is None or self._details.entry.path != entry.path
             self._details.show_entry(entry)
             self._details.show_support(self._models.shelf.support(entry.path))
+            self._show_made(entry.path)
             if other:
                 self._models.inspector.read_card(entry.path)
                 self._models.inspector.read_origin(entry.path)
@@ -353,50 +356,13 @@ class ModelsPage(QWidget):
 
         dialog = ConsentDialog(report, Path(report.path).name, self)
         dialog.answered.connect(self._models.loader.answer)
+        dialog.rejected.connect(self._models.loader.dismiss)
         dialog.open()
-
-    @Slot(object)
-    def _on_removal_planned(self, plan: RemovalPlan) -> None:
-        question = QMessageBox(self)
-        question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        question.setWindowTitle("Remove the model")
-        question.setTextFormat(Qt.TextFormat.PlainText)
-        question.setText(f"Remove {Path(plan.path).name}?")
-        words = f"{format_bytes(plan.frees)} come free once the trash is emptied."
-        if plan.shared:
-            words += f" {format_bytes(plan.shared)} stay, because another model has them too."
-        question.setInformativeText(f"{words}\n\n{chr(10).join(plan.moved[:5])}")
-        remove = question.addButton("Remove", QMessageBox.ButtonRole.DestructiveRole)
-        question.setDefaultButton(question.addButton(QMessageBox.StandardButton.Cancel))
-        remove.clicked.connect(lambda: self._models.remover.remove(plan))
-        question.open()
-
-    @Slot(object)
-    def _on_removed(self, removed: Removed) -> None:
-        self._removed = removed
-        self._undo_words.setText(f"Removed {Path(removed.plan.path).name}")
-        self._undo_bar.show()
-        self._models.shelf.scan()
-
-    @Slot()
-    def _on_undo_clicked(self) -> None:
-        if self._removed is not None:
-            removed, self._removed = self._removed, None
-            self._undo_bar.hide()
-            self._models.remover.put_back(removed)
 
     @Slot(str)
     def _on_restored(self, path: str) -> None:
         self._wanted = path
         self._models.shelf.scan()
-
-    @Slot(str, object)
-    def _on_refused(self, _path: str, problem: Failure) -> None:
-        box = QMessageBox(QMessageBox.Icon.NoIcon, "Remove the model", problem.message, parent=self)
-        box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        box.setTextFormat(Qt.TextFormat.PlainText)
-        box.setInformativeText(problem.next_step)
-        box.open()
 
     @Slot(object)
     def _on_status_changed(self, status: EngineStatus) -> None:

@@ -13,9 +13,11 @@ from desktop.ui.pages import Pages
 from desktop.ui.preferences import Preferences
 
 if TYPE_CHECKING:
+    from desktop.domain.evaluation import Evaluation
     from desktop.domain.hub import DownloadPlan
     from desktop.domain.shelf import ShelfEntry
     from desktop.services.models import Models
+    from desktop.ui.quantize.quantize_page import QuantizePage
 
 MODELS, GET, QUANTIZE = "Models", "Get models", "Quantize"
 
@@ -88,18 +90,31 @@ class ModelsPages(QObject):
         page.link_activated.connect(self.link_activated)
         page.settings_requested.connect(self.settings_requested)
         page.quantize_requested.connect(self._quantize)
+        page.report_requested.connect(self._show_report)
+        page.compare_requested.connect(self._compare)
         page.get_requested.connect(self.get_models)
         page.token_requested.connect(self._look_at)
         return page
 
     @Slot(object)
     def _quantize(self, entry: ShelfEntry) -> None:
+        self._to_quantize().plan(entry.path)
+
+    @Slot(object)
+    def _show_report(self, found: Evaluation) -> None:
+        self._to_quantize().show_report(found)
+
+    @Slot(str, str)
+    def _compare(self, original: str, other: str) -> None:
+        self._to_quantize().compare(original, other)
+
+    def _to_quantize(self) -> QuantizePage:
         from desktop.ui.quantize.quantize_page import QuantizePage
 
         self._pages.show_page(QUANTIZE)
         page = self._pages.page(QUANTIZE)
         assert isinstance(page, QuantizePage)
-        page.plan(entry.path)
+        return page
 
     def _make_quantize_page(self) -> QWidget:
         from desktop.ui.quantize.quantize_page import QuantizePage

@@ -117,6 +117,13 @@ class CompareForm(QScrollArea):
             blocker.unblock()
         self._refresh()
 
+    def choose(self, original: str, other: str) -> None:
+        """Fill in both models, by their paths, with the usual KV cache."""
+        for model, bits, path in zip(self._models, self._bits, (original, other), strict=True):
+            model.setCurrentIndex(model.findData(path))
+            bits.setCurrentIndex(0)
+        self._start.setFocus()
+
     def set_config(self, config: EngineConfig) -> None:
         """Compare with these settings of a load."""
         self._config = config

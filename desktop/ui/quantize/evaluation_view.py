@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 import msgspec
 from PySide6.QtCore import Qt, Slot
-from PySide6.QtWidgets import (
-    QAbstractItemView,
-    QHBoxLayout,
-    QListWidget,
-    QPushButton,
-    QTableWidget,
-    QTableWidgetItem,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QHBoxLayout, QListWidget, QPushButton, QVBoxLayout, QWidget
 
 from desktop.domain.errors import TurbodeskError
-from desktop.domain.evaluation import Evaluation, Grade, Interval, Place, Side, as_markdown, thresholds, verdict
+from desktop.domain.evaluation import Evaluation, Place, as_markdown, thresholds, verdict
 from desktop.storage.atomic_file import replace_file
 from desktop.storage.errors import storage_errors
 from desktop.ui.chat.text_hygiene import clean
-from desktop.ui.controls import ElidedLabel, plain_label
+from desktop.ui.controls import ElidedLabel, plain_label, set_tone
 from desktop.ui.format import format_bytes
+from desktop.ui.plain_table import PlainTable
 from desktop.ui.quantize.bars import BarFigure, Bars
 from desktop.ui.theme import SPACE, TYPE, current_palette
-from desktop.ui.words import BACKEND_NAMES
+from desktop.ui.words import grade_tone, interval_words, perplexity_words, place_words
 
 _STRONG_KL = 1.0  # nats: the other gives the original's choice less than e times less
 _NOT_MEASURED = "not measured"
@@ -43,7 +34,7 @@ class EvaluationView(QWidget):
         self._places: tuple[Place, ...] = ()
         self._grade = plain_label(self, size=TYPE.heading, bold=True)
         self._words = plain_label(self)
-        self._figures = _table(self, "Figures of both models", ["", "original", "other"])
+        self._figures = PlainTable("Figures of both models", ["", "original", "other"], self)
         self._kl = plain_label(self)
         self._along = Bars("Divergence along the text", self)
         self._pointed = ElidedLabel(self)
@@ -55,7 +46,7 @@ class EvaluationView(QWidget):
         self._worst.currentRowChanged.connect(self._on_place_chosen)
         self._place = plain_label(self)
         self._place.setTextFormat(Qt.TextFormat.RichText)
-        self._answers = _table(self, "Greedy answers", ["prompt", "the same until", "original", "other"])
+        self._answers = PlainTable("Greedy answers", ["prompt", "the same until", "original", "other"], self)
         self._limits = plain_label(self, dim=True)
         self._json = QPushButton("Export as JSON…", self)
         self._json.clicked.connect(self._on_json)
@@ -93,15 +84,13 @@ class EvaluationView(QWidget):
         if found == self._found:
             return
         self._found = found
-        colours = current_palette()
-        colour = {Grade.INDISTINGUISHABLE: colours.ok, Grade.GOOD: colours.ok, Grade.POOR: colours.danger}
         self._grade.setText(found.grade.value.capitalize())
-        self._grade.setStyleSheet(f"color: {colour.get(found.grade, colours.workspace)}")
+        set_tone(self._grade, grade_tone(found.grade))
         self._words.setText(verdict(found))
         self._show_figures(found)
         self._kl.setText(
-            f"Mean {_interval(found.kl, 4)} nats, 99.9th percentile {_interval(found.kl_999, 2)}; the same token for "
-            f"the likeliest in {found.top1.value:.2%} ({found.top1.low:.2%} to {found.top1.high:.2%}) of "
+            f"Mean {interval_words(found.kl, 4)} nats, 99.9th percentile {interval_words(found.kl_999, 2)}; the same "
+            f"token for the likeliest in {found.top1.value:.2%} ({found.top1.low:.2%} to {found.top1.high:.2%}) of "
             f"{found.tokens:,} places."
         )
         self._along.show_figures(
@@ -128,15 +117,15 @@ class EvaluationView(QWidget):
         sides = (found.original, found.other)
         rows = (
             ("model", *(side.name for side in sides)),
-            ("runs on", *(_place(side) for side in sides)),
+            ("runs on", *(place_words(side) for side in sides)),
             ("KV cache", *(f"{side.config.quant_policy or 16} bits" for side in sides)),
-            ("perplexity", *(_interval(side.perplexity, 0 if side.perplexity.value >= 1000 else 2) for side in sides)),
+            ("perplexity", *(perplexity_words(side.perplexity) for side in sides)),
             ("tokens/s", *(_known(side.tokens_per_second, "{:.1f}") for side in sides)),
             ("time to first token", *(_known(side.time_to_first_token, "{:.3f} s") for side in sides)),
             ("on disk", *(format_bytes(side.disk_bytes) for side in sides)),
             ("memory", *(_size(side.memory_bytes) for side in sides)),
         )
-        _fill(self._figures, rows)
+        self._figures.fill(rows)
 
     def _show_answers(self, found: Evaluation) -> None:
         rows = []
@@ -145,7 +134,7 @@ class EvaluationView(QWidget):
             until = "the end" if common is None else f"character {common:,}"
             rows.append((prompt, until, found.original.replies[number], found.other.replies[number]))
         self._answers.setVisible(bool(rows))
-        _fill(self._answers, rows)
+        self._answers.fill(rows)
 
     @Slot(int)
     def _on_place_chosen(self, row: int) -> None:
@@ -197,42 +186,6 @@ class EvaluationView(QWidget):
             self._said.show_words(f"Exported to {path}")
         except TurbodeskError as problem:
             self._said.show_words(f"{problem.failure.message} {problem.failure.next_step}")
-
-
-def _table(parent: QWidget, name: str, columns: list[str]) -> QTableWidget:
-    table = QTableWidget(0, len(columns), parent)
-    table.setAccessibleName(name)
-    table.setHorizontalHeaderLabels(columns)
-    table.verticalHeader().hide()
-    table.horizontalHeader().setHighlightSections(False)
-    table.horizontalHeader().setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
-    table.horizontalHeader().setSectionResizeMode(table.horizontalHeader().ResizeMode.Stretch)
-    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    table.setShowGrid(False)
-    table.setTabKeyNavigation(False)
-    table.setWordWrap(False)
-    return table
-
-
-def _fill(table: QTableWidget, rows: Sequence[Sequence[str]]) -> None:
-    table.setRowCount(len(rows))
-    for number, row in enumerate(rows):
-        for column, words in enumerate(row):
-            item = QTableWidgetItem(_one_line(words))
-            item.setToolTip(clean(words)[:2000])
-            table.setItem(number, column, item)
-    height = table.horizontalHeader().sizeHint().height() + 2 * SPACE[0]
-    table.setFixedHeight(height + len(rows) * table.verticalHeader().defaultSectionSize())
-
-
-def _interval(figure: Interval, digits: int) -> str:
-    return f"{figure.value:,.{digits}f} ({figure.low:,.{digits}f} to {figure.high:,.{digits}f})"
-
-
-def _place(side: Side) -> str:
-    name = BACKEND_NAMES[side.backend]
-    return name if side.device in ("", name) else f"{name}, {side.device}"
 
 
 def _size(size: int | None) -> str:

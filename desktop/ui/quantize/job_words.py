@@ -41,6 +41,15 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def end_words(record: JobRecord) -> str:
+    """How a job ended, as the end of a sentence."""
+    if record.failure is not None:
+        return record.failure.message.removesuffix(".")
+    took = f" in {duration(record.ended_at - record.started_at)}" if record.started_at and record.ended_at else ""
+    verdict = f", the verdict is {record.evaluation.grade.value}" if record.evaluation is not None else ""
+    return f"done{took}{verdict}"
+
+
 def status_words(record: JobRecord) -> str:
     """How a job stands, short."""
     if record.status is JobStatus.QUEUED:

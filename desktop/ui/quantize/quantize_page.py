@@ -1,4 +1,4 @@
-"""The Quantize page: the jobs at the left, a new plan or one job at the right."""
+"""The Quantize page: the jobs at the left, a new plan, one job or a report at the right."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from PySide6.QtGui import QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QListView, QPushButton, QStackedLayout, QVBoxLayout, QWidget
 
 from desktop.domain.engine_config import EngineConfig
+from desktop.domain.evaluation import Evaluation
 from desktop.domain.hub import mirror_address
 from desktop.jobs.job_record import ENDED, JobRecord
 from desktop.services.checkpoint_shelf import CheckpointShelf
@@ -23,6 +24,7 @@ from desktop.ui.quantize.compare_form import CompareForm
 from desktop.ui.quantize.job_view import JobView
 from desktop.ui.quantize.jobs_list_model import JobRole, JobsListModel
 from desktop.ui.quantize.plan_form import PlanForm
+from desktop.ui.quantize.report_view import ReportView
 from desktop.ui.theme import SPACE
 
 _LIST_WIDTH = 280
@@ -54,6 +56,7 @@ class QuantizePage(QWidget):
         self._form = PlanForm(desk, folder, config, self)
         self._comparison = CompareForm(desk, config, self)
         self._view = JobView(self)
+        self._report = ReportView(self)
         self._jobs = JobsListModel(self)
         self._list = QListView(self)
         self._build()
@@ -78,6 +81,22 @@ class QuantizePage(QWidget):
         """Plan a quantization of this model."""
         self._on_new()
         self._form.choose(path)
+
+    def compare(self, original: str, other: str) -> None:
+        """Plan a comparison of these two."""
+        self._on_new_comparison()
+        self._comparison.choose(original, other)
+
+    def show_report(self, found: Evaluation) -> None:
+        """Show this comparison: its job where the list still has it, else what was kept of it."""
+        records = self._runner.jobs
+        job = next((one.id for one in records if one.evaluation is not None and one.evaluation.id == found.id), None)
+        if job is not None:
+            self._show_job(job)
+            return
+        self._list.setCurrentIndex(QModelIndex())
+        self._report.show_evaluation(found)
+        self._stack.setCurrentWidget(self._report)
 
     @Slot(object)
     def set_config(self, config: EngineConfig) -> None:
@@ -131,6 +150,7 @@ class QuantizePage(QWidget):
         self._stack.addWidget(self._form)
         self._stack.addWidget(self._comparison)
         self._stack.addWidget(self._view)
+        self._stack.addWidget(self._report)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
