@@ -23,7 +23,6 @@ from desktop.domain.counting import counted
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Action, FailureCode, TurbodeskError, failure
 from desktop.engine.base import Engine
-from desktop.hardware.nvml import NvmlReader
 from desktop.program_log import write_log
 from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
@@ -49,6 +48,7 @@ from desktop.ui.theme import STYLE, apply_theme
 
 if TYPE_CHECKING:
     from desktop.domain.checkpoint import Checkpoint
+    from desktop.hardware.nvml import NvmlReader
     from desktop.services.models import Models
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class App(QObject):
         self._titles = TitleProposer(self.chats, self.host, parent=self)
         self._searcher = Searcher(self._open_store, parent=self)
         self._transfers = Transfers(self.library, self._open_store, parent=self)
-        self._monitor = GpuMonitor(NvmlReader(), parent=self)
+        self._monitor = GpuMonitor(_make_reader, parent=self)
         self._history = MemoryHistory(parent=self)
         self._models: Models | None = None
         self._apply_settings()  # the theme before there are widgets: dressing them later costs a second time
@@ -156,9 +156,9 @@ class App(QObject):
         Uncaught(self.notices, loop)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._leave)
-        self._monitor.start()
         self.window.show()
         QTimer.singleShot(TAKE_UP_MILLISECONDS, self._take_up_downloads)
+        loop.call_soon(self._monitor.start)
         loop.call_soon(self._garbage.start)
         code = 1
         try:
@@ -398,6 +398,12 @@ def _read_checkpoint(path: str) -> Checkpoint:
     from desktop.storage.checkpoint_reader import read_checkpoint  # the first load pays for it, not the start
 
     return read_checkpoint(path)
+
+
+def _make_reader() -> NvmlReader:
+    from desktop.hardware.nvml import NvmlReader  # in the monitor's thread, while the window is already there
+
+    return NvmlReader()
 
 
 def _empty_the_trash(store: ConversationStore) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
 from PySide6.QtCore import QObject, Signal, Slot
 
 from desktop.domain.memory_reading import HostReading, MemoryReading, RunningJob, with_engine
 from desktop.hardware.host import process_tree, read_host, resident_bytes
-from desktop.hardware.nvml import NvmlReader
+
+if TYPE_CHECKING:
+    from desktop.hardware.nvml import NvmlReader
 
 SAMPLE_SECONDS = 0.25
 STOP_SECONDS = 1.0
@@ -31,13 +35,14 @@ class GpuMonitor(QObject):
 
     def __init__(
         self,
-        reader: NvmlReader,
+        make_reader: Callable[[], NvmlReader],
         interval: float = SAMPLE_SECONDS,
         stop_timeout: float = STOP_SECONDS,
         parent: QObject | None = None,
     ) -> None:
+        """make_reader: called in the thread. interval, stop_timeout: seconds."""
         super().__init__(parent)
-        self._reader = reader
+        self._make_reader = make_reader
         self._interval = interval
         self._stop_timeout = stop_timeout
         self._engine_pid: int | None = None
@@ -80,18 +85,19 @@ class GpuMonitor(QObject):
                 self._thread = None
 
     def _run(self) -> None:
+        reader = self._make_reader()
         due = time.monotonic()
         while not self._stopping.is_set():
-            reading = self._sample()
+            reading = self._sample(reader)
             with self._emitting:
                 if not self._stopping.is_set():
                     self.reading_changed.emit(reading)
             # After a slow call the missed samples are skipped, not made up for.
             due = max(due + self._interval, time.monotonic())
             self._stopping.wait(due - time.monotonic())
-        self._reader.close()
+        reader.close()
 
-    def _sample(self) -> MemoryReading:
+    def _sample(self, reader: NvmlReader) -> MemoryReading:
         now = time.monotonic()
         slow = now - self._slow_read_at >= SLOW_SECONDS
         if slow:
@@ -101,7 +107,7 @@ class GpuMonitor(QObject):
             # An engine in the window's own process has the jobs among its descendants.
             self._engine_pids = frozenset() if pid is None else process_tree(pid) - self._job_pids
         kind = None if self._marked_job is None else self._marked_job.kind
-        cards, note = self._reader.read()
+        cards, note = reader.read()
         if slow or not cards or self._host is None:
             self._host = read_host(self._engine_pids)
             if kind is not None:

@@ -112,7 +112,7 @@ def _child(rate: float, seconds: float) -> None:
     gauge = MemoryGauge()
     layout.addWidget(gauge)
     window.setCentralWidget(page)
-    monitor = GpuMonitor(NvmlReader(), interval=1 / rate)
+    monitor = GpuMonitor(NvmlReader, interval=1 / rate)
     monitor.reading_changed.connect(gauge.show_reading)
     monitor.set_engine_pid(os.getppid())
     monitor.start()

@@ -54,7 +54,7 @@ def listener(qapp) -> Listener:
 
 
 def test_readings_arrive_in_the_windows_thread(qtbot, listener):
-    monitor = GpuMonitor(NvmlReader(), interval=0.02)
+    monitor = GpuMonitor(NvmlReader, interval=0.02)
     monitor.reading_changed.connect(listener._on_reading)
     monitor.start()
     monitor.start()
@@ -68,7 +68,7 @@ def test_readings_arrive_in_the_windows_thread(qtbot, listener):
 
 
 def test_four_readings_a_second_by_default(qtbot, listener):
-    monitor = GpuMonitor(NvmlReader())
+    monitor = GpuMonitor(NvmlReader)
     monitor.reading_changed.connect(listener._on_reading)
     monitor.start()
     qtbot.waitUntil(lambda: len(listener.readings) >= 5, timeout=10_000)
@@ -78,7 +78,7 @@ def test_four_readings_a_second_by_default(qtbot, listener):
 
 
 def test_it_can_be_started_again(qtbot, listener):
-    monitor = GpuMonitor(NvmlReader(), interval=0.02)
+    monitor = GpuMonitor(NvmlReader, interval=0.02)
     monitor.reading_changed.connect(listener._on_reading)
     for _ in range(3):
         monitor.start()
@@ -88,7 +88,7 @@ def test_it_can_be_started_again(qtbot, listener):
 
 
 def test_stop_before_start_and_stop_at_once(qapp):
-    monitor = GpuMonitor(NvmlReader())
+    monitor = GpuMonitor(NvmlReader)
     monitor.stop()
     monitor.start()
     monitor.stop()
@@ -96,7 +96,7 @@ def test_stop_before_start_and_stop_at_once(qapp):
 
 def test_a_hanging_driver_holds_neither_the_window_nor_stop(qtbot, listener):
     reader = HangingReader()
-    monitor = GpuMonitor(reader, interval=0.02, stop_timeout=0.2)
+    monitor = GpuMonitor(lambda: reader, interval=0.02, stop_timeout=0.2)
     monitor.reading_changed.connect(listener._on_reading)
     monitor.start()
     assert reader.entered.wait(10)
@@ -111,7 +111,7 @@ def test_a_hanging_driver_holds_neither_the_window_nor_stop(qtbot, listener):
 
 def test_the_engines_memory_in_this_machine(qtbot, listener):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    monitor = GpuMonitor(NvmlReader(), interval=0.02)
+    monitor = GpuMonitor(NvmlReader, interval=0.02)
     monitor.reading_changed.connect(listener._on_reading)
     try:
         monitor.set_engine_pid(child.pid)
@@ -140,7 +140,7 @@ def test_beside_cards_the_machines_memory_is_read_once_a_second(qtbot, listener,
         return read_host(pids)
 
     monkeypatch.setattr("desktop.services.gpu_monitor.read_host", counting)
-    monitor = GpuMonitor(reader, interval=0.02)
+    monitor = GpuMonitor(lambda: reader, interval=0.02)
     monitor.reading_changed.connect(listener._on_reading)
     monitor.start()
     qtbot.waitUntil(lambda: len(listener.readings) >= 10, timeout=10_000)
@@ -156,7 +156,7 @@ def test_beside_cards_the_machines_memory_is_read_once_a_second(qtbot, listener,
 def test_a_jobs_memory_in_this_machine_is_not_the_engines(qtbot, listener):
     """Here the engine is in the window's own process, whose descendant the job is."""
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    monitor = GpuMonitor(NvmlReader(), interval=0.02)
+    monitor = GpuMonitor(NvmlReader, interval=0.02)
     monitor.reading_changed.connect(listener._on_reading)
     try:
         monitor.set_engine_pid(os.getpid())
@@ -194,7 +194,7 @@ class Printer(QObject):
 
 app = QCoreApplication([])
 printer = Printer()
-monitor = GpuMonitor(NvmlReader(), interval=0.05)
+monitor = GpuMonitor(NvmlReader, interval=0.05)
 monitor.reading_changed.connect(printer._on_reading)
 if int(sys.argv[1]):
     monitor.set_engine_pid(int(sys.argv[1]))

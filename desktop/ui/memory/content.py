@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from desktop.domain.memory_reading import CardReading, HostReading, JobKind, MemoryReading
 from desktop.ui.format import GIB, card_label, format_bytes, gigabytes
@@ -14,8 +15,7 @@ if TYPE_CHECKING:
 TOOLTIP_PROCESSES = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(msgspec.Struct, frozen=True):
     """A part of a bar. role: the name of its colour in the theme's Palette. reckoned: a part of what was measured."""
 
     label: str
@@ -32,8 +32,7 @@ class Segment:
         return f"≈ {gigabytes(self.bytes) if self.bytes >= GIB // 20 else f'{self.bytes / GIB:.2f}'}"
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(msgspec.Struct, frozen=True):
     """One card, or the machine's memory. total 0: not reported. Segments follow each other from the left.
 
     outline: from where to where the engine was forecast to be, in bytes; None without a forecast.
@@ -45,8 +44,7 @@ class Bar:
     outline: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GaugeContent:
+class GaugeContent(msgspec.Struct, frozen=True):
     """All that the gauge shows. source: what the timeline's figure belongs to; a new source starts a new line."""
 
     source: str

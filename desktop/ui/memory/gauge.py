@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING
@@ -203,9 +204,8 @@ class MemoryGauge(QWidget):
         self._small_font = font_of(self, TYPE.small)
         self._title_metrics = QFontMetrics(self._title_font)
         self._small_metrics = QFontMetrics(self._small_font)
-        # The same few texts come again and again, and Qt would shape them anew each time.
-        self._title_width = lru_cache(8)(self._title_metrics.horizontalAdvance)
-        self._small_width = lru_cache(64)(self._small_metrics.horizontalAdvance)
+        self._title_width = _widths(self._title_metrics)
+        self._small_width = _widths(self._small_metrics)
 
     def _gap(self) -> int:
         return SPACE[3] if self.width() < NARROW else SPACE[4]
@@ -318,6 +318,16 @@ class MemoryGauge(QWidget):
         if jump or time - self._spoken_at >= SPOKEN_SECONDS:
             self._spoken, self._spoken_at = content, time
             self.setAccessibleDescription(content.spoken)
+
+
+def _widths(metrics: QFontMetrics) -> Callable[[str], int]:
+    """How wide a text is. The same few come again and again, and Qt would shape them anew each time."""
+
+    @lru_cache(64)
+    def width(text: str) -> int:  # not Qt's own method: to wrap that, its signature is worked out, which takes 30 ms
+        return metrics.horizontalAdvance(text)
+
+    return width
 
 
 def _tells_of_others(reading: MemoryReading, before: MemoryReading | None) -> bool:
