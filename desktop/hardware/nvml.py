@@ -23,7 +23,7 @@ LONGEST_RETRY_SECONDS = 30.0
 # Cards come and go, and MIG is switched, seldom; a look asks each card a handful of questions.
 LOOK_SECONDS = 1.0
 # Who holds the memory costs more to ask than how much is held, so a faster gauge asks it less often than that.
-PROCESS_SECONDS = 0.2
+PROCESS_SECONDS = 0.24
 # Temperature, power and utilisation move slowly, and each asks the card itself.
 SENSOR_SECONDS = 1.0
 

@@ -20,7 +20,7 @@ SAMPLE_SECONDS = 0.25
 STOP_SECONDS = 1.0
 # The processes of engine and job change seldom, and finding them reads a file for each of their threads. The machine's
 # own memory is looked at as seldom while there are cards, since it is then not what the gauge shows.
-SLOW_SECONDS = 1.0
+SLOW_SECONDS = 2.0
 
 
 class GpuMonitor(QObject):

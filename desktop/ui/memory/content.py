@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -44,6 +44,14 @@ class Bar(msgspec.Struct, frozen=True):
     outline: tuple[int, int] | None = None
 
 
+class Picture(NamedTuple):
+    """What of a content can be seen, part by part."""
+
+    words: object
+    bars: object
+    legend: object
+
+
 class GaugeContent(msgspec.Struct, frozen=True):
     """All that the gauge shows. source: what the timeline's figure belongs to; a new source starts a new line."""
 
@@ -69,7 +77,7 @@ class GaugeContent(msgspec.Struct, frozen=True):
                 )
         return tuple(sums.values())
 
-    def picture_key(self, steps: int) -> object:
+    def picture_key(self, steps: int) -> Picture:
         """Equal for two contents that look the same. steps: pixels of the longest bar, or more."""
         bars = tuple(
             (
@@ -79,7 +87,7 @@ class GaugeContent(msgspec.Struct, frozen=True):
             )
             for bar in self.bars
         )
-        return self.title, self.detail, bars, tuple((s.label, s.figure) for s in self.legend)
+        return Picture((self.title, self.detail), bars, tuple((s.label, s.figure) for s in self.legend))
 
 
 LOADING = GaugeContent(

@@ -169,7 +169,7 @@ class MemoryGauge(QWidget):
         self.update()
         super().focusOutEvent(event)
 
-    def paintEvent(self, _event: QPaintEvent) -> None:
+    def paintEvent(self, event: QPaintEvent) -> None:
         colours = palette_of(self)
         painter = QPainter(self)
         painter.setPen(Qt.PenStyle.NoPen)  # not fillRect: its first call makes an enum of 180 gradients
@@ -177,11 +177,13 @@ class MemoryGauge(QWidget):
             painter.setBrush(QColor(colour))
             painter.drawRect(0, 0, self.width(), height)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        self._paint_words(painter, colours)
         area = self._bars_area()
+        if event.rect().left() < area.left():
+            self._paint_words(painter, colours)
         if area.width() > 0:
             self._paint_bars(painter, area, colours)
-            self._paint_legend(painter, area, colours)
+            if event.rect().bottom() > area.bottom():
+                self._paint_legend(painter, area, colours)
         if self.hasFocus():
             painter.setPen(QPen(QColor(colours.accent), 2))
             painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -191,10 +193,16 @@ class MemoryGauge(QWidget):
         picture = self._content.picture_key(max(self.width(), 1))
         if picture == self._picture:
             return
-        self._picture = picture
+        before_picture, self._picture = self._picture, picture
         if len(self._content.bars) != len(before.bars):
             self.updateGeometry()
-        self.update()
+        if picture.words != before_picture.words:
+            self.update()
+        elif picture.legend != before_picture.legend:
+            area = self._bars_area()
+            self.update(area.left(), 0, area.width(), self.height())
+        else:
+            self.update(self._bars_area())
 
     # What goes where
 
