@@ -57,6 +57,8 @@ def main() -> int:
             options.screenshot = app_paths(options.data_dir).cache / "turbodesk.png"
     try:
         import PySide6.QtWidgets  # noqa: F401
+
+        startup.use_pythons_own_import()
     except ImportError as problem:
         missing = startup.missing_libraries(startup.platform())
         print(startup.missing_library_message(missing) if missing else f"Qt cannot start: {problem}", file=sys.stderr)

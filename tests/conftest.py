@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings as hypothesis_settings
 
+from desktop import startup
 from desktop.services.garbage_collector import collect_due
 from tests.hardware import fake_nvml
 
@@ -23,6 +24,8 @@ from tests.hardware import fake_nvml
 hypothesis_settings.register_profile("turbodesk", deadline=None)
 hypothesis_settings.load_profile("turbodesk")
 
+
+startup.use_pythons_own_import()  # as the program does
 
 # Tests collect between each other, in the main thread, for the reason that desktop/services/garbage_collector.py gives.
 gc.disable()

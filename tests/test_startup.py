@@ -85,6 +85,24 @@ def test_ask_says_in_a_sentence_what_is_wrong_and_leaves_with_1(tmp_path: Path) 
     assert "Traceback" not in done.stderr
 
 
+def test_no_source_is_read_for_an_import() -> None:
+    program = """
+import linecache, sys
+from desktop import __main__ as command_line
+
+def open_window(options):
+    import desktop.ui.main_window
+    print([name for name in linecache.cache if "main_window" in name])
+    return 0
+
+command_line.open_window = open_window
+sys.argv[1:] = ["--ask", "x"]
+command_line.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
 def test_a_relative_checkpoint_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert parse_arguments(["--checkpoint", "models/one"]).checkpoint == str(tmp_path / "models/one")

@@ -28,6 +28,12 @@ def with_uuids(config: EngineConfig, cards: Sequence[CardReading]) -> EngineConf
     return msgspec.structs.replace(config, card_uuids=chosen)
 
 
+def card_of(cards: Sequence[CardReading], config: EngineConfig) -> CardReading | None:
+    """The card for a job that uses one: the first that the setting names and that is there, else the first of all."""
+    named = [card for card in cards if card.index in (config.devices or ())]
+    return next(iter((*named, *cards)), None)
+
+
 def usable_together(cards: Sequence[CardReading], config: EngineConfig) -> tuple[CardReading, ...]:
     """The cards among which one load may be planned: an instance that is named alone, else all whole cards.
 

@@ -132,7 +132,8 @@ class QuantizationPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     samples, sequence_length: calibration sequences and the tokens of each. batch_size: sequences that go through a
     layer at once. kept: parts of module names ("layers.0.") whose layers stay as they are. card: its number where
-    device is "cuda". seed: of the choice of calibration text.
+    device is "cuda"; card_uuid: the driver's name for it, by which alone CUDA finds every MIG instance. seed: of the
+    choice of calibration text.
     """
 
     source: str
@@ -144,6 +145,7 @@ class QuantizationPlan(msgspec.Struct, frozen=True, kw_only=True):
     group_size: int = GROUP_SIZE
     device: Literal["cpu", "cuda"] = "cuda"
     card: int = 0
+    card_uuid: str = ""
     seed: int = 0
     kept: tuple[str, ...] = ()
     trust_remote_code: bool = False

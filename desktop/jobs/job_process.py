@@ -234,5 +234,5 @@ def _cards(job: Job) -> dict[str, str]:
         config = job.config if isinstance(job, MeasureJob) else job.other.config
         return {"CUDA_VISIBLE_DEVICES": ",".join(config.card_uuids)} if config.card_uuids else {}
     if isinstance(job, QuantizeJob | TryJob) and job.plan.device == "cuda":
-        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(job.plan.card)}
+        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": job.plan.card_uuid or str(job.plan.card)}
     return {"CUDA_VISIBLE_DEVICES": ""}

@@ -14,11 +14,13 @@ import msgspec
 from PySide6.QtCore import QObject, Signal, Slot
 
 from desktop.domain.calibration import CalibrationMessage, CalibrationSource, Conversations, built_in_set
+from desktop.domain.card_choice import card_of
 from desktop.domain.conversation import branch
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.engine_support import QuantizerSupport
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
 from desktop.domain.evaluation import PROMPTS, Evaluation
+from desktop.domain.memory_reading import CardReading
 from desktop.domain.quantization import QuantizationPlan
 from desktop.domain.quantization_preflight import Room
 from desktop.domain.quantization_source import QuantizationSource
@@ -127,7 +129,20 @@ class QuantizationDesk(QObject):
     @property
     def has_card(self) -> bool:
         """Whether a card was seen."""
-        return self.adviser.reading is not None and bool(self.adviser.reading.cards)
+        return bool(self._cards)
+
+    @property
+    def has_cards(self) -> bool:
+        """Whether there is more than one card to choose from."""
+        return len(self._cards) > 1
+
+    def card(self, config: EngineConfig) -> CardReading | None:
+        """The card that a job runs on: as it is set for models."""
+        return card_of(self._cards, config)
+
+    @property
+    def _cards(self) -> tuple[CardReading, ...]:
+        return self.adviser.reading.cards if self.adviser.reading is not None else ()
 
     def start(self, job: QuantizeJob, title: str, *, unload_chat: bool, compare_with: EngineConfig | None) -> int:
         """Put it in the queue; returns its id. compare_with: compare the result with the original afterwards."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import tempfile
 import threading
@@ -33,16 +32,18 @@ SETTLE_SECONDS = 1.0
 
 
 async def _measure() -> dict[str, float]:
+    from desktop import startup
     from desktop.app import App
     from desktop.services.engine_status import EngineState
 
     stalls: dict[str, float] = {}
     script = [Script()]
     with tempfile.TemporaryDirectory() as folder:
+        startup.use_pythons_own_import()  # as the program does
         app = App(app_paths(Path(folder)), lambda on_log: ScriptedEngine(script[0]))
         app.window.resize(1280, 800)
         app.window.show()
-        gc.freeze()  # as App.main() does: else each collection looks through everything that was imported
+        app._garbage.start()  # as App.main() does
         ready = asyncio.Event()
         app.host.status_changed.connect(lambda status: ready.set() if status.state is EngineState.READY else None)
 

@@ -33,6 +33,7 @@ def _child(folder: Path) -> None:
     from PySide6.QtWidgets import QApplication
 
     application = QApplication([])
+    from desktop import startup
     from desktop.app import App
     from desktop.domain.calibration import TextFile
     from desktop.domain.engine_config import EngineConfig
@@ -42,6 +43,7 @@ def _child(folder: Path) -> None:
     from desktop.storage.paths import app_paths, demo_checkpoint
     from tests.jobs.running import guide_text
 
+    startup.use_pythons_own_import()  # as the program does
     app = App(app_paths(folder / "data"))
     app.window.show()
     desk = app.models().quantizer

@@ -76,11 +76,13 @@ async def drain() -> float:
 
 async def through_window() -> tuple[float, list[float], int]:
     """Seconds from the first Send to the last finished reply, the stalls in ms, and how many tokens came wrong."""
+    from desktop import startup
     from desktop.app import App
     from desktop.services.engine_status import EngineState
 
     expected = "".join(f"token{i} " for i in range(TOKENS))
     with tempfile.TemporaryDirectory() as folder:
+        startup.use_pythons_own_import()  # as the program does
         app = App(app_paths(Path(folder)), lambda on_log: scripted())
         app.window.resize(1280, 800)
         app.window.show()

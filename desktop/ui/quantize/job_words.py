@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from desktop.domain.memory_reading import CardReading
+from desktop.domain.quantization_preflight import Needs
 from desktop.jobs.job_record import JobRecord, JobStatus
 from desktop.jobs.messages import JobStep, Progress
+from desktop.ui.format import card_label, format_bytes
 
 _STEPS = {
     JobStep.STARTING: "Starting",
@@ -19,6 +22,15 @@ _STEPS = {
     JobStep.ASKING: "Asking the prompts",
     JobStep.READING_ALONG: "Reading along",
 }
+
+
+def needs_words(needs: Needs, card: CardReading | None = None) -> str:
+    """What a job will need. card: the one that it runs on, where there are several."""
+    parts = [f"{format_bytes(needs.disk)} on the disk", f"{format_bytes(needs.host)} of memory"]
+    if needs.card:
+        where = f" on card {card.index}, {card_label(card.name)}" if card is not None else ""
+        parts.append(f"{format_bytes(needs.card)} of video memory{where}")
+    return f"{', '.join(parts)}; the weights of the result take {format_bytes(needs.result)}."
 
 
 def step_words(progress: Progress | None) -> str:

@@ -29,7 +29,7 @@ from desktop.jobs.messages import QuantizeJob, Tried
 from desktop.services.quantization_desk import Inspection, QuantizationDesk
 from desktop.ui.controls import ChoiceBox, ElidedLabel, TickBox, plain_label, say
 from desktop.ui.format import format_bytes
-from desktop.ui.quantize.job_words import duration
+from desktop.ui.quantize.job_words import duration, needs_words
 from desktop.ui.quantize.method_choices import MethodChoices
 from desktop.ui.quantize.result_place import ResultPlace
 from desktop.ui.quantize.text_box import TextBox
@@ -93,7 +93,7 @@ class PlanForm(QScrollArea):
         if not self._path or method is None:
             return None
         samples, length, batch = self._text.numbers
-        entry = self._entries.get(self._path)
+        entry, card = self._entries.get(self._path), self._desk.card(self._config)
         return QuantizationPlan(
             source=self._path,
             target=str(self._place.target),
@@ -101,7 +101,9 @@ class PlanForm(QScrollArea):
             samples=samples,
             sequence_length=length,
             batch_size=batch,
-            device="cuda" if self._desk.has_card else "cpu",
+            device="cuda" if card is not None else "cpu",
+            card=card.index if card is not None else 0,
+            card_uuid=card.uuid if card is not None else "",
             kept=self._kept,
             trust_remote_code=entry is not None and entry.config is not None and entry.config.needs_remote_code,
         )
@@ -250,7 +252,7 @@ class PlanForm(QScrollArea):
         problem = self._obstacle(plan, found)
         self._suggestion = found.suggestion if found is not None and found.warnings else None
         self._use.setVisible(self._suggestion is not None and self._suggestion != plan)
-        say(self._needs, _needs_words(found) if found is not None else "")
+        say(self._needs, self._needs_words(found) if found is not None else "")
         say(self._warnings, problem or "\n".join(found.warnings if found is not None else ()))
         self._start.setEnabled(plan is not None and not problem)
         self._try.setEnabled(plan is not None and not problem and not self._trying)
@@ -267,6 +269,10 @@ class PlanForm(QScrollArea):
             f"{counted(len(self._kept), 'layer')} in 16 bit: {', '.join(self._kept)}. The weights take "
             f"{format_bytes(more)} more, and {self._kept_share:.0%} of the error of all layers goes (forecast)."
         )
+
+    def _needs_words(self, found: Preflight) -> str:
+        card = self._desk.card(self._config)
+        return needs_words(found.needs, card if self._desk.has_cards else None)
 
     def _preflight(self, plan: QuantizationPlan | None) -> Preflight | None:
         if plan is None or self._inspection is None:
@@ -406,11 +412,3 @@ class PlanForm(QScrollArea):
     def set_mirror(self, mirror: str) -> None:
         """Have LMDeploy fetch its sets from this mirror of Hugging Face; "": from there itself."""
         self._text.mirror = mirror
-
-
-def _needs_words(found: Preflight) -> str:
-    needs = found.needs
-    parts = [f"{format_bytes(needs.disk)} on the disk", f"{format_bytes(needs.host)} of memory"]
-    if needs.card:
-        parts.append(f"{format_bytes(needs.card)} of video memory")
-    return f"{', '.join(parts)}; the weights of the result take {format_bytes(needs.result)}."
