@@ -36,7 +36,7 @@ def make_view(
 
     data_of: the bytes of an attachment. call: the one whose result the message is.
     """
-    # Imported here: with the first message, or when the window has nothing to do, and not before it is shown.
+    # Imported here: with the first message, or by prepare(), and not before the window is shown.
     if message.role == "user":
         from desktop.ui.chat.user_bubble import UserBubble
 
@@ -48,6 +48,12 @@ def make_view(
     from desktop.ui.chat.reply_view import ReplyView
 
     return ReplyView(message, width, parent)
+
+
+def prepare() -> None:
+    """Import what a message and its reply are shown with: 70 ms that the first message need not wait for."""
+    import desktop.ui.chat.reply_view
+    import desktop.ui.chat.user_bubble  # noqa: F401
 
 
 def pass_on(view: MessageView, to: QObject) -> None:
