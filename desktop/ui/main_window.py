@@ -304,11 +304,11 @@ class MainWindow(QMainWindow):
     @Slot()
     def _on_idle(self) -> None:
         """What the first message would otherwise wait for."""
-        import desktop.ui.chat.user_bubble  # noqa: F401
+        from desktop.ui.chat import message_views
         from desktop.ui.markdown import preload
 
         self.chat_page.prepare()
-        for number, step in enumerate(preload.steps()):
+        for number, step in enumerate((message_views.prepare, *preload.steps())):
             QTimer.singleShot(number * _PREPARE_MILLISECONDS, step)
 
     @Slot()

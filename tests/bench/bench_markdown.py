@@ -13,6 +13,8 @@ import time
 from PySide6.QtCore import QCoreApplication, QEventLoop, QTimer, Slot
 from PySide6.QtWidgets import QApplication, QScrollArea, QTextBrowser
 
+from desktop import startup
+from desktop.services.garbage_collector import GarbageCollector
 from desktop.ui.markdown.body import MarkdownBody
 from desktop.ui.markdown.formulas import formulas
 from desktop.ui.markdown.preload import preload
@@ -143,6 +145,9 @@ def browser_cost(text: str) -> float:
 def measure() -> dict[str, float]:
     """Costs in microseconds of CPU a token, stalls in ms."""
     qt = QApplication.instance() or QApplication([])
+    startup.use_pythons_own_import()  # this and the next, as the program does
+    collector = GarbageCollector()
+    collector.start()
     preload()
     long = reply(LONG)
     stream(reply(SHORT), Pane())  # warm

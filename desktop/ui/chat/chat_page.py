@@ -22,7 +22,6 @@ from desktop.ui.chat.conversation_panel import ConversationPanel
 from desktop.ui.chat.conversation_view import COLUMN_WIDTH, ConversationView
 from desktop.ui.chat.draft_files import DraftFiles
 from desktop.ui.chat.empty_state import EmptyState
-from desktop.ui.chat.message_views import prepare
 from desktop.ui.chat.reply_meter import ReplyMeter
 from desktop.ui.chat.tool_answers import ToolAnswers
 from desktop.ui.theme import SPACE
@@ -282,7 +281,6 @@ class ChatPage(QWidget):
             self.composer.set_hint(f"{name[:1].upper()}{name[1:]} loads first")
         elif status.state is EngineState.LOADING:
             self.composer.set_hint("Sent as soon as the model is ready")
-            QTimer.singleShot(0, prepare)
         else:
             self.composer.set_hint("Enter sends · Shift+Enter makes a new line")
         self._show_failure(status)

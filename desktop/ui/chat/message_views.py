@@ -51,7 +51,7 @@ def make_view(
 
 
 def prepare() -> None:
-    """Import what a message and its reply are shown with: 70 ms that the first message need not wait for."""
+    """Import what a message and its reply are shown with; see preload.steps()."""
     import desktop.ui.chat.reply_view
     import desktop.ui.chat.user_bubble  # noqa: F401
 
