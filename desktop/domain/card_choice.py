@@ -28,6 +28,11 @@ def with_uuids(config: EngineConfig, cards: Sequence[CardReading]) -> EngineConf
     return msgspec.structs.replace(config, card_uuids=chosen)
 
 
+def card_environment(config: EngineConfig) -> dict[str, str]:
+    """What a process with this setting is to see of the cards, which CUDA reads once, when it starts."""
+    return {"CUDA_VISIBLE_DEVICES": ",".join(config.card_uuids)} if config.card_uuids else {}
+
+
 def card_of(cards: Sequence[CardReading], config: EngineConfig) -> CardReading | None:
     """The card for a job that uses one: the first that the setting names and that is there, else the first of all."""
     named = [card for card in cards if card.index in (config.devices or ())]

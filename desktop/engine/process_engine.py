@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from desktop.domain.card_choice import card_environment
 from desktop.domain.context_window import PromptSize
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
@@ -90,7 +91,7 @@ class ProcessEngine:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=self._environment | _cards(config),
+            env=self._environment | card_environment(config),
             cwd=_ROOT,
             start_new_session=True,
             limit=2**20,
@@ -277,8 +278,3 @@ class ProcessEngine:
 
     def _loaded_ok(self) -> bool:
         return self._loaded is not None and self._loaded.done() and self._loaded.exception() is None
-
-
-def _cards(config: EngineConfig) -> dict[str, str]:
-    """What CUDA is to see, which it reads once, when it starts."""
-    return {"CUDA_VISIBLE_DEVICES": ",".join(config.card_uuids)} if config.card_uuids else {}

@@ -14,6 +14,7 @@ from typing import IO
 
 import msgspec
 
+from desktop.domain.card_choice import card_environment
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
 from desktop.engine import framing
 from desktop.engine.child_log import ChildLog
@@ -231,8 +232,7 @@ async def _reader(pipe: IO[bytes]) -> tuple[asyncio.StreamReader, asyncio.ReadTr
 def _cards(job: Job) -> dict[str, str]:
     """The card that the job may see. With CUDA in reach LMDeploy's quantizers refuse the CPU."""
     if isinstance(job, MeasureJob | CompareJob):  # they run in the engine, which chooses its cards
-        config = job.config if isinstance(job, MeasureJob) else job.other.config
-        return {"CUDA_VISIBLE_DEVICES": ",".join(config.card_uuids)} if config.card_uuids else {}
+        return card_environment(job.config if isinstance(job, MeasureJob) else job.other.config)
     if isinstance(job, QuantizeJob | TryJob) and job.plan.device == "cuda":
         return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": job.plan.card_uuid or str(job.plan.card)}
     return {"CUDA_VISIBLE_DEVICES": ""}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from desktop.domain.card_choice import usable_together, with_uuids
+from desktop.domain.card_choice import card_of, usable_together, with_uuids
 from desktop.domain.engine_config import Backend, EngineConfig, visible_devices
 from desktop.domain.errors import FailureCode, TurbodeskError
 from desktop.domain.memory_reading import CardReading
@@ -18,6 +18,24 @@ def cards(*uuids: str) -> list[CardReading]:
 
 
 WHOLE, MIXED, PARTS = cards("GPU-a", "GPU-b", "GPU-c"), cards("GPU-a", "MIG-b", "MIG-c"), cards("MIG-a", "MIG-b")
+
+
+@pytest.mark.parametrize(
+    ("there", "devices", "uuid"),
+    [
+        (WHOLE, None, "GPU-a"),
+        (WHOLE, (2, 1), "GPU-b"),
+        (MIXED, (2,), "MIG-c"),
+        (PARTS, None, "MIG-a"),
+        (WHOLE, (7,), "GPU-a"),
+        ([], (1,), None),
+    ],
+)
+def test_a_job_runs_on_the_card_of_the_models(
+    there: list[CardReading], devices: tuple[int, ...] | None, uuid: str | None
+) -> None:
+    found = card_of(there, EngineConfig(devices=devices))
+    assert (found.uuid if found else None) == uuid
 
 
 @pytest.mark.parametrize(

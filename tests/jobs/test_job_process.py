@@ -56,6 +56,22 @@ async def test_cancelled_while_it_calibrates(tmp_path: Path, guide: Path) -> Non
     assert not psutil.pid_exists(job.pid)
 
 
+@pytest.mark.parametrize(("uuid", "seen"), [("", "1"), ("MIG-part", "MIG-part")])
+async def test_the_process_sees_the_chosen_card_and_no_other(
+    tmp_path: Path, guide: Path, monkeypatch: pytest.MonkeyPatch, uuid: str, seen: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")  # by the user, for this program
+    started: list[bytes] = []
+
+    def look(pid: int) -> None:
+        started.extend(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
+
+    job = demo_job(tmp_path / "out", guide, device="cuda", card=1, card_uuid=uuid)
+    with pytest.raises(TurbodeskError):  # there is no such card here
+        await JobProcess(job, lambda event: None, on_start=look).run()
+    assert [one for one in started if one.startswith(b"CUDA_VISIBLE")] == [f"CUDA_VISIBLE_DEVICES={seen}".encode()]
+
+
 async def test_a_cancelled_task_cancels_the_job(tmp_path: Path, guide: Path) -> None:
     loading, take = reached(JobStep.LOADING)
     job = JobProcess(demo_job(tmp_path / "out", guide), take)
