@@ -61,7 +61,8 @@ def write_card(folder: Path, record: QuantizationRecord) -> None:
             shutil.copyfile(source / name, folder / name)
     # Conversations are left out: their tokens stand in a file of their own, which can be taken away.
     sources = tuple(one for one in record.job.calibration if not isinstance(one, Conversations))
-    job = msgspec.structs.replace(record.job, calibration=sources)
+    plan = msgspec.structs.replace(record.job.plan, card_uuid="")  # the serial number of somebody's card
+    job = msgspec.structs.replace(record.job, calibration=sources, plan=plan)
     (folder / RECORD_FILE).write_bytes(
         msgspec.json.format(msgspec.json.encode(msgspec.structs.replace(record, job=job)), indent=1) + b"\n"
     )
