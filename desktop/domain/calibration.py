@@ -54,7 +54,7 @@ BUILT_IN_SETS = {
     "pileval": "Pile validation, mixed text and code",
     "openwebtext": "OpenWebText, web pages in English",
     "gsm8k": "GSM8K, questions of school mathematics",
-    "neuralmagic_calibration": "Neural Magic's calibration set, chats in English",
+    "neuralmagic_calibration": "Neural Magic's set, chats in English",
     "open-platypus": "Open-Platypus, chats on science and logic",
 }
 """By the name that LMDeploy has for it (lmdeploy/lite/utils/calib_dataloader.py), what it holds."""

@@ -15,12 +15,11 @@ import msgspec
 import pandas
 import pytest
 
-from desktop.domain.calibration import BUILT_IN_SETS, BuiltInSet, ShippedText
+from desktop.domain.calibration import BUILT_IN_SETS, BuiltInSet
 from desktop.domain.errors import FailureCode, TurbodeskError
 from desktop.domain.quantization import QuantizationMethod, QuantizationPlan, command_line
 from desktop.jobs.built_in_sets import read_built_in_set
 from desktop.jobs.messages import CountCalibrationJob, Quantized, QuantizeJob
-from desktop.jobs.pieces import read_pieces
 from desktop.jobs.quantization_card import RECORD_FILE, QuantizationRecord
 from desktop.storage.model_card import read_card
 from desktop.storage.paths import demo_checkpoint
@@ -156,12 +155,6 @@ async def test_what_cannot_be_fetched_is_a_sentence(own_cache: dict[str, str]) -
     assert "doesn't exist on the Hub" in caught.value.failure.message
     with pytest.raises(TurbodeskError, match="LMDeploy has no such set"):
         read_built_in_set(BuiltInSet("another"), None, 1, 1, 0)
-
-
-def test_a_verdict_is_about_another_text() -> None:
-    assert read_pieces([ShippedText()]).held_out
-    with pytest.raises(TurbodeskError):
-        read_pieces([BuiltInSet("c4")])
 
 
 def test_the_command_names_the_set() -> None:

@@ -14,7 +14,15 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QRadioButton
 
-from desktop.domain.calibration import BuiltInSet, CalibrationStatistics, Conversations, ShippedText, TextFile
+from desktop.domain.calibration import (
+    BuiltInSet,
+    CalibrationSource,
+    CalibrationStatistics,
+    Conversations,
+    ShippedText,
+    TextFile,
+)
+from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import FailureCode, failure
 from desktop.domain.evaluation import Evaluation, Grade
 from desktop.domain.quantization import QuantizationMethod, QuantizationPlan
@@ -123,6 +131,34 @@ def test_from_sixteen_bits_to_a_verdict(desk: Desk, tmp_path: Path) -> None:
     assert desk.window.chat_page.isVisible()
 
 
+def test_the_smallest_window_holds_the_width_of_it(desk: Desk) -> None:
+    page, form = open_page(desk)
+    desk.window.resize(desk.window.minimumSize())
+    choice = form._text._choice
+    for index in range(choice.count()):
+        choice.setCurrentIndex(index)
+        desk.bot.wait(10)
+        assert form.horizontalScrollBar().maximum() == 0, choice.currentText()
+    page._on_new_comparison()
+    desk.bot.wait(10)
+    assert page._comparison.horizontalScrollBar().maximum() == 0
+
+
+def test_it_runs_on_the_card_that_is_set_for_models(desk: Desk) -> None:
+    page, form = open_page(desk)
+    desk.models.adviser.show_reading(reading(cards=2))
+    page.set_config(EngineConfig(devices=(1,)))
+    form._refresh()
+    assert (form.plan.card, form.plan.card_uuid) == (1, "GPU-1")
+    assert "of video memory on card 1, " in form._needs.text()
+    page.set_config(EngineConfig())
+    form._refresh()
+    assert (form.plan.card, form.plan.card_uuid) == (0, "GPU-0")
+    desk.models.adviser.show_reading(reading(cards=1))
+    form._refresh()
+    assert "of video memory;" in form._needs.text()
+
+
 def test_a_set_of_lmdeploys_can_be_chosen(desk: Desk) -> None:
     page, form = open_page(desk)
     page.set_hub(Settings(hub="mirror", hub_mirror="mirror.example.org"))
@@ -130,7 +166,7 @@ def test_a_set_of_lmdeploys_can_be_chosen(desk: Desk) -> None:
     choice.setCurrentIndex(choice.findData("pileval"))
     form._text._on_source_chosen(choice.currentIndex())
     assert form._text.sources == (BuiltInSet("pileval", "https://mirror.example.org"),)
-    assert "Fetched from Hugging Face" in form._text._what.text()
+    assert choice.currentText() == "Fetch Pile validation, mixed text and code"
     form._copy_command.click()
     assert "--calib-dataset pileval" in QGuiApplication.clipboard().text()
     form._text.show_statistics(
@@ -148,6 +184,21 @@ def test_a_set_of_lmdeploys_can_be_chosen(desk: Desk) -> None:
     )
     assert form._text._figures.text().startswith("4,096 tokens, 2 of 2 samples. The verdict is about")
     assert page._comparison._text._choice.findData("pileval") < 0
+
+
+@pytest.mark.parametrize("chosen", [(BuiltInSet("c4"),), (TextFile("/a.txt"),)])
+def test_a_verdict_is_about_text_with_a_part_that_was_held_out(
+    desk: Desk, chosen: tuple[CalibrationSource, ...]
+) -> None:
+    made = Quantized(path="/models/made", seconds=1, weight_bytes=1, peak_host=0, peak_card=0)
+    record = JobRecord(id=1, title="AWQ of demo", work=QuantizeJob(plan=PLAN, calibration=chosen), quantized=made)
+    runner = desk.models.quantizer.runner
+    number = desk.models.quantizer.compare(record, EngineConfig())
+    work = runner.job(number).work
+    fetched = isinstance(chosen[0], BuiltInSet)
+    assert work.original.text.sources == work.other.text.sources == ((ShippedText(),) if fetched else chosen)
+    runner.stop(number)
+    wait(desk, lambda: runner.job(number).status in (JobStatus.STOPPED, JobStatus.FAILED))
 
 
 def test_what_cannot_begin_says_why(desk: Desk, tmp_path: Path) -> None:

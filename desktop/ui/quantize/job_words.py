@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from desktop.domain.counting import counted
 from desktop.domain.memory_reading import CardReading
+from desktop.domain.quantization import QuantizationPlan
 from desktop.domain.quantization_preflight import Needs
+from desktop.domain.quantization_source import QuantizationSource
 from desktop.jobs.job_record import JobRecord, JobStatus
 from desktop.jobs.messages import JobStep, Progress
 from desktop.ui.format import card_label, format_bytes
@@ -31,6 +34,18 @@ def needs_words(needs: Needs, card: CardReading | None = None) -> str:
         where = f" on card {card.index}, {card_label(card.name)}" if card is not None else ""
         parts.append(f"{format_bytes(needs.card)} of video memory{where}")
     return f"{', '.join(parts)}; the weights of the result take {format_bytes(needs.result)}."
+
+
+def kept_words(plan: QuantizationPlan, source: QuantizationSource, skipped: tuple[str, ...], share: float) -> str:
+    """What keeping layers costs and brings, forecast from the files and from the errors of the job before.
+
+    skipped: what LMDeploy keeps by itself. share: of the error of all layers, 0 to 1.
+    """
+    more = source.result_bytes(plan.method, (*skipped, *plan.kept)) - source.result_bytes(plan.method, skipped)
+    return (
+        f"{counted(len(plan.kept), 'layer')} in 16 bit: {', '.join(plan.kept)}. The weights take {format_bytes(more)} "
+        f"more, and {share:.0%} of the error of all layers goes (forecast)."
+    )
 
 
 def step_words(progress: Progress | None) -> str:

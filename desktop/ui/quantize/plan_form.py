@@ -18,7 +18,6 @@ from PySide6.QtWidgets import (
 )
 
 from desktop.domain.calibration import built_in_set
-from desktop.domain.counting import counted
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure
 from desktop.domain.quantization import QuantizationMethod, QuantizationPlan, command_line, python_script
@@ -29,7 +28,7 @@ from desktop.jobs.messages import QuantizeJob, Tried
 from desktop.services.quantization_desk import Inspection, QuantizationDesk
 from desktop.ui.controls import ChoiceBox, ElidedLabel, TickBox, plain_label, say
 from desktop.ui.format import format_bytes
-from desktop.ui.quantize.job_words import duration, needs_words
+from desktop.ui.quantize.job_words import duration, kept_words, needs_words
 from desktop.ui.quantize.method_choices import MethodChoices
 from desktop.ui.quantize.result_place import ResultPlace
 from desktop.ui.quantize.text_box import TextBox
@@ -260,15 +259,9 @@ class PlanForm(QScrollArea):
         self._copy_python.setEnabled(plan is not None)
 
     def _kept_words(self, plan: QuantizationPlan | None) -> str:
-        """What keeping layers costs and brings, forecast from the files and from the errors of the job before."""
         if not self._kept or plan is None or self._inspection is None:
             return ""
-        source, skipped = self._inspection.source, self._inspection.quantizer.skipped
-        more = source.result_bytes(plan.method, (*skipped, *self._kept)) - source.result_bytes(plan.method, skipped)
-        return (
-            f"{counted(len(self._kept), 'layer')} in 16 bit: {', '.join(self._kept)}. The weights take "
-            f"{format_bytes(more)} more, and {self._kept_share:.0%} of the error of all layers goes (forecast)."
-        )
+        return kept_words(plan, self._inspection.source, self._inspection.quantizer.skipped, self._kept_share)
 
     def _needs_words(self, found: Preflight) -> str:
         card = self._desk.card(self._config)

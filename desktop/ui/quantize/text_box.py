@@ -25,6 +25,7 @@ from desktop.ui.controls import ChoiceBox, ElidedLabel, NumberBox
 from desktop.ui.quantize.bars import BarFigure, Bars
 from desktop.ui.theme import SPACE
 
+_LEAST_CHOICE = 200  # pixels; its longest words would be wider than the smallest window
 _SHIPPED, _TEXT, _LINES, _CHATS = "shipped", "text", "lines", "chats"
 _SOURCES = (
     ("The text that comes with Turbodesk", _SHIPPED),
@@ -54,12 +55,13 @@ class TextBox(QWidget):
         self._conversations: Conversations | None = None
         self._choice = ChoiceBox(self)
         self._choice.setAccessibleName("Calibration text")
+        self._choice.setMinimumWidth(_LEAST_CHOICE)
         for words, kind in _SOURCES:
             self._choice.addItem(words, kind)
         if not only_source:
             self._choice.insertSeparator(len(_SOURCES))
             for name, words in BUILT_IN_SETS.items():
-                self._choice.addItem(f"LMDeploy's {words}", name)
+                self._choice.addItem(f"Fetch {words}", name)
         self._choice.activated.connect(self._on_source_chosen)
         self._what = ElidedLabel(self)
         self._samples = self._number("Samples", 128, 1, 4096, 16, "")
@@ -215,7 +217,7 @@ class TextBox(QWidget):
             self._ask_for_file(kind)
         else:
             self._before = index
-            self._what.show_words("Fetched from Hugging Face" if kind in BUILT_IN_SETS else "")
+            self._what.show_words("LMDeploy's own, from Hugging Face" if kind in BUILT_IN_SETS else "")
             if kind == _CHATS:
                 self._conversations = None
                 self._what.show_words("They are being read …")
