@@ -91,8 +91,8 @@ import linecache, sys
 from desktop import __main__ as command_line
 
 def open_window(options):
-    import desktop.ui.main_window
-    print([name for name in linecache.cache if "main_window" in name])
+    from desktop.ui.main_window import MainWindow
+    print([name for name in linecache.cache if "desktop" in name])
     return 0
 
 command_line.open_window = open_window

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from PySide6.QtCore import QEvent, QObject, QPoint, Qt
-from PySide6.QtGui import QHelpEvent, QPalette
+from PySide6.QtCore import QEvent, QObject, QPoint, QRect, Qt
+from PySide6.QtGui import QHelpEvent, QPaintEvent, QPalette
 from PySide6.QtWidgets import QApplication, QToolTip
+from pytestqt.qtbot import QtBot
 
 from desktop.domain.engine_config import Backend
 from desktop.domain.engine_memory import EngineMemory
@@ -14,7 +15,7 @@ from desktop.domain.memory import Confidence, Forecast
 from desktop.domain.memory_reading import CardReading, HostReading, JobKind, MemoryReading, ProcessMemory
 from desktop.ui import theme
 from desktop.ui.memory.content import tooltip_of
-from desktop.ui.memory.gauge import MemoryGauge
+from desktop.ui.memory.gauge import BAR_HEIGHT, MemoryGauge
 
 GIB = 2**30
 HOST = HostReading(total=64 * GIB, used=20 * GIB, available=44 * GIB, engine_bytes=3 * GIB)
@@ -86,12 +87,15 @@ LOADED = EngineMemory(
 
 
 class PaintCounter(QObject):
-    """Counts the paintings of the widgets it watches."""
+    """Counts the paintings of the widgets it watches. area: what was painted last."""
 
     count = 0
+    area = QRect()
 
     def eventFilter(self, _watched: QObject, event: QEvent) -> bool:
-        self.count += event.type() == QEvent.Type.Paint
+        if isinstance(event, QPaintEvent):
+            self.count += 1
+            self.area = event.rect()
         return False
 
 
@@ -378,3 +382,25 @@ def test_figures_follow_four_times_a_second_and_the_line_keeps_every_peak(gauge)
     # The last one is not lost, although nothing changes any more.
     gauge.show_reading(reading(card(used=13), time=100.7))
     assert gauge.content.used == 13 * GIB
+
+
+def test_painting_a_part_leaves_what_painting_all_would(gauge: MemoryGauge, qtbot: QtBot) -> None:
+    """What stands on the screen, after changes of the bars alone, of the legend too, and of the words."""
+    gauge.resize(1000, gauge.sizeHint().height())
+    with qtbot.waitExposed(gauge):
+        gauge.show()
+    counter = PaintCounter()
+    gauge.installEventFilter(counter)
+    areas = set()
+    used_and_engine = [(17.2, 9.1), (17.23, 9.1), (17.21, 9.13), (17.21, 5.0), (12.0, 5.0), (12.03, 5.0), (23.0, 2.0)]
+    for step, (used, engine) in enumerate(used_and_engine):
+        gauge.show_reading(reading(card(used=used, engine=engine), time=2000.0 + step))
+        QApplication.processEvents()
+        areas.add((counter.area.width(), counter.area.height()))
+        left = QRect(0, 0, gauge.timeline.x(), gauge.height())  # the line beside it is painted at its own pace
+        on_screen = gauge.screen().grabWindow(gauge.winId()).toImage().copy(left)
+        assert on_screen == gauge.grab(left).toImage().convertedTo(on_screen.format()), (used, engine)
+    assert len(areas) == 3, "the bars, the bars with the legend, and all"
+    below = on_screen.copy(gauge._bars_area().adjusted(0, BAR_HEIGHT + 1, 0, BAR_HEIGHT))
+    colours = {below.pixel(x, y) for x in range(below.width()) for y in range(below.height())}
+    assert len(colours) > 10, "the legend"
