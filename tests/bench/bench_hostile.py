@@ -15,7 +15,7 @@ from PySide6.QtGui import QGuiApplication
 from desktop.domain.conversation import Message
 from desktop.engine.scripted_engine import Script, ScriptedEngine
 from desktop.storage.paths import app_paths
-from tests.bench.bench_streaming import StallMeter
+from tests.bench.bench_streaming import StallMeter, scripted
 from tests.hostile_texts import HOSTILE
 
 SIZE = 10_000_000  # characters of the large ones
@@ -37,10 +37,10 @@ async def _measure() -> dict[str, float]:
     from desktop.services.engine_status import EngineState
 
     stalls: dict[str, float] = {}
-    script = [Script()]
+    script: list[Script] = []
     with tempfile.TemporaryDirectory() as folder:
         startup.use_pythons_own_import()  # as the program does
-        app = App(app_paths(Path(folder)), lambda on_log: ScriptedEngine(script[0]))
+        app = App(app_paths(Path(folder)), lambda on_log: ScriptedEngine(script[0]) if script else scripted(pace=5_000))
         app.window.resize(1280, 800)
         app.window.show()
         app._garbage.start()  # as App.main() does
@@ -62,12 +62,15 @@ async def _measure() -> dict[str, float]:
             stalls[name] = max(meter.gaps)
             print(f"{name:<34} {stalls[name]:8.1f} ms", flush=True)
 
-        for name, text in HOSTILE.items():
-            script[0] = Script(reply=text, tokens_per_second=5_000)
+        async def reload() -> None:
             ready.clear()
             app.host.reload()
             await ready.wait()
             await asyncio.sleep(0.3)
+
+        for name, text in HOSTILE.items():
+            script[:] = [Script(reply=text, tokens_per_second=5_000)]
+            await reload()
             app.window.new_chat()
             app.window.type_message("Go")
             await watch(f"streamed: {name}", app.window.press_send)
@@ -75,6 +78,8 @@ async def _measure() -> dict[str, float]:
             app.window.new_chat()
             await asyncio.sleep(0.2)
             await watch(f"opened: {name}", partial(app.window.chat_page.open_conversation, conversation))
+        script.clear()
+        await reload()  # from here on a child, as with a real engine, which counts the tokens of 10 MB
         for name, text in LARGE.items():
             app.window.new_chat()
             app.window.chat_page.composer.edit.setFocus()
