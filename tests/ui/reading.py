@@ -23,3 +23,9 @@ def texts(desk: Desk) -> list[str]:
     current = desk.window.chat_page.current
     assert current is not None
     return [message.content for message in desk.chats.messages(current)]
+
+
+def place_of(view: UserBubble | ReplyView) -> str:
+    """Which version the arrows beneath a message say that it is; "" without arrows."""
+    arrows = view._footer.arrows
+    return "" if arrows is None or arrows.isHidden() else arrows.place.text()

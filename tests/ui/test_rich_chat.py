@@ -19,7 +19,7 @@ from desktop.ui.chat.tool_card import ToolCallCard, ToolResultCard
 from desktop.ui.chat.tool_dialog import ToolDialog
 from desktop.ui.chat.tool_result_view import ToolResultView
 from tests.ui.conftest import Desk
-from tests.ui.reading import bubble, reply, texts, views
+from tests.ui.reading import bubble, place_of, reply, texts, views
 
 # branches
 
@@ -38,11 +38,19 @@ def test_an_edited_question_is_sent_again_and_the_arrows_lead_back(desk: Desk) -
     desk.until(lambda: texts(desk) == ["two", "yes"])
     desk.idle()
     footer = bubble(desk)._footer
-    assert footer._place.text() == "2/2"
-    footer._before.click()
+    assert footer.arrows is not None
+    assert footer.arrows.place.text() == "2/2"
+    assert not footer.arrows.after.isEnabled()
+    footer.arrows.before.setFocus()
+    desk.bot.keyClick(footer.arrows.before, Qt.Key.Key_Tab)
+    assert desk.window.focusWidget().accessibleName() == "Copy your message", "as they stand"
+    footer.arrows.before.click()
     assert texts(desk) == ["one", "yes"]
-    assert bubble(desk)._footer._place.text() == "1/2"
-    assert not bubble(desk)._footer._before.isEnabled()
+    arrows = bubble(desk)._footer.arrows
+    assert arrows is not None
+    assert arrows.place.text() == "1/2"
+    assert not arrows.before.isEnabled()
+    assert arrows.isVisible()
 
 
 def test_escape_leaves_an_edit_without_a_change(desk: Desk) -> None:
@@ -63,13 +71,13 @@ def test_another_reply_and_a_fork(desk: Desk) -> None:
     desk.ask("one")
     desk.idle()
     desk.window._again.trigger()
-    desk.until(lambda: reply(desk)._footer._place.text() == "2/2")
+    desk.until(lambda: place_of(reply(desk)) == "2/2")
     desk.idle()
     first = desk.window.chat_page.current
     reply(desk)._fork.click()
     assert desk.window.chat_page.current != first
     assert texts(desk) == ["one", "yes"]
-    assert reply(desk)._footer._place.text() == "1/1"
+    assert place_of(reply(desk)) == ""
 
 
 def test_the_reply_itself_can_be_written_anew(desk: Desk) -> None:
@@ -280,7 +288,7 @@ def test_json_that_cannot_go_on_is_offered_anew(desk: Desk) -> None:
     assert texts(desk)[-1] == '{"a": 1, '
     card.action_button.click()
     desk.idle()
-    desk.until(lambda: reply(desk)._footer._place.text() == "2/2")
+    desk.until(lambda: place_of(reply(desk)) == "2/2")
     assert reply(desk)._failure_card is None
 
 

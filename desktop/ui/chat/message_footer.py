@@ -20,41 +20,25 @@ class MessageFooter(QWidget):
     def __init__(self, *, right: bool = False, parent: QWidget | None = None) -> None:
         """right: flush right, as beneath what the user wrote."""
         super().__init__(parent)
+        self.arrows: SiblingArrows | None = None  # built with the first sibling, which most messages never get
         self._status = ElidedLabel(self)
-        self._before = self.button("left", "The version before")
-        self._before.clicked.connect(self._on_before_clicked)
-        self._place = QLabel(self)
-        self._place.setProperty("dim", True)
-        self._place.setFont(font_of(self._place, TYPE.small))
-        self._after = self.button("right", "The version after")
-        self._after.clicked.connect(self._on_after_clicked)
         self._row = QHBoxLayout(self)
         self._row.setContentsMargins(0, 0, 0, 0)
         self._row.setSpacing(SPACE[0])
         if right:
             self._row.addStretch(1)
-        for widget in (self._before, self._place, self._after, self._status):
-            self._row.addWidget(widget)
+        self._arrows_at = self._row.count()
+        self._row.addWidget(self._status)
         self._buttons_at = self._row.count()
         if not right:
             self._row.addStretch(1)
-        self.set_place(1, 1)
         self.set_status("")
 
     def add(self, icon_name: str, words: str) -> QToolButton:
         """Add a button after the others."""
-        button = self.button(icon_name, words)
+        button = small_button(icon_name, words, self)
         self._row.insertWidget(self._buttons_at, button)
         self._buttons_at += 1
-        return button
-
-    def button(self, icon_name: str, words: str) -> QToolButton:
-        """A small button of this footer, not yet laid out."""
-        button = QToolButton(self)
-        button.setIcon(icon(icon_name, Tint.PlaceholderText))
-        button.setIconSize(QSize(16, 16))
-        button.setToolTip(words)
-        button.setAccessibleName(words)
         return button
 
     def set_status(self, words: str) -> None:
@@ -65,17 +49,61 @@ class MessageFooter(QWidget):
 
     def set_place(self, position: int, count: int) -> None:
         """Which version this is of how many; the arrows show when there are several."""
-        self._place.setText(f"{position}/{count}")
-        self._place.setAccessibleName(f"Version {position} of {count}")
-        for widget in (self._before, self._place, self._after):
-            widget.setVisible(count > 1)
-        self._before.setEnabled(position > 1)
-        self._after.setEnabled(position < count)
+        if self.arrows is None:
+            if count < 2:
+                return
+            self.arrows = SiblingArrows(self)
+            self.arrows.requested.connect(self.sibling_requested)
+            self._row.insertWidget(self._arrows_at, self.arrows)
+            self._buttons_at += 1
+        self.arrows.set_place(position, count)
+
+
+class SiblingArrows(QWidget):
+    """The arrows through the versions of a message, and which of them is shown.
+
+    requested: -1 for the one before, 1 for the one after.
+    """
+
+    requested = Signal(int)
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.before = small_button("left", "The version before", self)
+        self.before.clicked.connect(self._on_before_clicked)
+        self.place = QLabel(self)
+        self.place.setProperty("dim", True)
+        self.place.setFont(font_of(self.place, TYPE.small))
+        self.after = small_button("right", "The version after", self)
+        self.after.clicked.connect(self._on_after_clicked)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(SPACE[0])
+        for widget in (self.before, self.place, self.after):
+            row.addWidget(widget)
+
+    def set_place(self, position: int, count: int) -> None:
+        """Show them when there are several versions."""
+        self.place.setText(f"{position}/{count}")
+        self.place.setAccessibleName(f"Version {position} of {count}")
+        self.before.setEnabled(position > 1)
+        self.after.setEnabled(position < count)
+        self.setVisible(count > 1)
 
     @Slot()
     def _on_before_clicked(self) -> None:
-        self.sibling_requested.emit(-1)
+        self.requested.emit(-1)
 
     @Slot()
     def _on_after_clicked(self) -> None:
-        self.sibling_requested.emit(1)
+        self.requested.emit(1)
+
+
+def small_button(icon_name: str, words: str, parent: QWidget) -> QToolButton:
+    """A button beneath a message, not yet laid out."""
+    button = QToolButton(parent)
+    button.setIcon(icon(icon_name, Tint.PlaceholderText))
+    button.setIconSize(QSize(16, 16))
+    button.setToolTip(words)
+    button.setAccessibleName(words)
+    return button
