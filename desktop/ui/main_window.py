@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -305,10 +306,11 @@ class MainWindow(QMainWindow):
     def _on_idle(self) -> None:
         """What the first message would otherwise wait for."""
         from desktop.ui.chat import message_views
-        from desktop.ui.markdown import preload
+        from desktop.ui.markdown.preload import preload
 
         self.chat_page.prepare()
-        for number, step in enumerate((message_views.prepare, *preload.steps())):
+        threading.Thread(target=preload, name="preload", daemon=True).start()
+        for number, step in enumerate((message_views.import_body, message_views.import_views), 1):
             QTimer.singleShot(number * _PREPARE_MILLISECONDS, step)
 
     @Slot()

@@ -50,8 +50,15 @@ def make_view(
     return ReplyView(message, width, parent)
 
 
-def prepare() -> None:
-    """Import what a message and its reply are shown with; see preload.steps()."""
+def import_body() -> None:
+    """What a reply's text is shown with."""
+    from PySide6 import QtSvg  # noqa: F401
+
+    import desktop.ui.markdown.body  # noqa: F401
+
+
+def import_views() -> None:
+    """The rest of a message and its reply."""
     import desktop.ui.chat.reply_view
     import desktop.ui.chat.user_bubble  # noqa: F401
 

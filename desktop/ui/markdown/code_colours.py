@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,6 +16,7 @@ Span = tuple[int, int, str]  # column, length, kind: a key of Style.code
 COLOUR_LIMIT = 150_000  # characters of a code; what is beyond has no colours
 LINE_LIMIT = 1_000  # characters of a line that is worth colours
 CONTEXT = 12  # lines before the new ones that are read with them
+_MAKING = threading.Lock()
 
 
 class CodeColours:
@@ -36,7 +38,7 @@ class CodeColours:
 
         lines: the code's last ones; number: of the first of them.
         """
-        lexer = _lexer(self._language)
+        lexer = lexer_of(self._language)
         if lexer is None:
             return
         start = first
@@ -59,7 +61,7 @@ class CodeColours:
 
     def start_exactly(self, code: str) -> None:
         """Read the whole code; go_on() does the work."""
-        lexer = _lexer(self._language)
+        lexer = lexer_of(self._language)
         self._line = self._column = 0
         self._fresh = []
         text = code[:COLOUR_LIMIT]
@@ -89,14 +91,16 @@ class CodeColours:
 
 
 @lru_cache(maxsize=32)
-def _lexer(language: str) -> Lexer | None:
+def lexer_of(language: str) -> Lexer | None:
+    """Pygments' for a language, by any of its names; None for plain text and for what it does not know."""
     from pygments.lexers import get_lexer_by_name  # type: ignore[import-untyped]
     from pygments.util import ClassNotFound  # type: ignore[import-untyped]
 
     if not language or language in ("text", "plain", "txt"):
         return None
     try:
-        return get_lexer_by_name(language)
+        with _MAKING:  # a class of lexers works out its rules with its first one, and not for two threads at once
+            return get_lexer_by_name(language)
     except ClassNotFound:
         return None
 

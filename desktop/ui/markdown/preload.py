@@ -1,40 +1,12 @@
-"""Loading the parser, the highlighter and the formulas ahead of the first reply."""
+"""Loading the parser and the highlighter ahead of the first reply."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-
-def steps() -> tuple[Callable[[], object], ...]:
-    """What to call, one after the other, in idle moments: each takes some 50 ms, so that typing is not held up."""
-    return _block_parser, _inline_parser, _highlighter, _pictures
-
 
 def preload() -> None:
-    """All of it at once."""
-    for step in steps():
-        step()
+    """Some 80 ms of imports and regular expressions, in a thread of its own or before a measurement. Knows no Qt."""
+    from desktop.ui.markdown import code_colours, dialect
 
-
-def _block_parser() -> None:
-    from desktop.ui.markdown.dialect import block_tokens
-
-    block_tokens("*a*", {})
-
-
-def _inline_parser() -> None:
-    from desktop.ui.markdown.dialect import inline_tokens
-
-    inline_tokens("*a*", {})
-
-
-def _highlighter() -> None:
-    import pygments.lexers  # type: ignore[import-untyped]
-
-    pygments.lexers.get_lexer_by_name("python")
-
-
-def _pictures() -> None:
-    from PySide6 import QtSvg
-
-    assert QtSvg
+    dialect.block_tokens("*a*", {})
+    dialect.inline_tokens("*a*", {})
+    code_colours.lexer_of("python")
