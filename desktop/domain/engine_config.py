@@ -12,12 +12,16 @@ from desktop.domain.errors import FailureCode, error
 
 
 class Backend(StrEnum):
-    """What runs the model. AUTO picks the first that can: TurboMind, the PyTorch engine, the CPU."""
+    """What runs the model. AUTO picks the first that can: TurboMind, the PyTorch engine, the CPU.
+
+    SERVER is never chosen: it is what a model at an address has.
+    """
 
     AUTO = "auto"
     TURBOMIND = "turbomind"
     PYTORCH = "pytorch"
     CPU = "cpu"
+    SERVER = "server"
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):

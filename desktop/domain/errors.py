@@ -36,6 +36,9 @@ class FailureCode(StrEnum):
     PROMPT_TOO_LONG = "prompt_too_long"
     REQUEST_INVALID = "request_invalid"
     REQUEST_FAILED = "request_failed"
+    SERVER_UNREACHABLE = "server_unreachable"
+    SERVER_REFUSED_KEY = "server_refused_key"
+    NOT_A_SERVER = "not_a_server"
     JSON_NOT_CONTINUED = "json_not_continued"
     KV_CACHE_EXHAUSTED = "kv_cache_exhausted"
 
@@ -87,6 +90,7 @@ class Action(StrEnum):
 
     NONE = ""
     CHOOSE_MODEL = "choose_model"
+    CONNECT = "connect"
     RELOAD = "reload"
     CONTINUE = "continue"
     REGENERATE = "regenerate"
@@ -223,6 +227,21 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
     ),
     _C.REQUEST_INVALID: ("The engine refused the request: {reason}.", "Change the message or its settings.", _A.NONE),
     _C.REQUEST_FAILED: ("The reply failed: {reason}.", "Try again; the details say more.", _A.CONTINUE),
+    _C.SERVER_UNREACHABLE: (
+        "{place} does not answer: {reason}.",
+        "See that the server runs and can be reached from here, then try again.",
+        _A.RELOAD,
+    ),
+    _C.SERVER_REFUSED_KEY: (
+        "{place} does not accept the key, or wants one.",
+        "Connect again with the key that the server was started with.",
+        _A.CONNECT,
+    ),
+    _C.NOT_A_SERVER: (
+        "{place} is no server of models that Turbodesk understands: {reason}.",
+        "Check the address; it is the one that ends in /v1 for other programs.",
+        _A.CONNECT,
+    ),
     _C.JSON_NOT_CONTINUED: ("The JSON of this reply cannot go on: {reason}.", "Have it written anew.", _A.REGENERATE),
     _C.KV_CACHE_EXHAUSTED: (
         "The KV cache had no room left for this conversation.",
