@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from PySide6.QtCore import QObject, Slot
 
 from desktop.domain.conversation import TITLE_LENGTH, Message, MessageState
@@ -19,6 +21,7 @@ from desktop.services.engine_host import EngineHost
 
 MOST_TOKENS = 24
 _QUOTED = 1_500  # characters of each message
+_EMPHASIS = re.compile(r"(\*\*|__|\*|`)(\S(?:.*?\S)?)\1")  # of Markdown
 _QUOTES = "\"'“”‘’«»「」『』《》*#` "
 _PROMPT = """\
 Give the conversation below a title of at most six words, in its own language. Answer with the title alone.
@@ -126,5 +129,5 @@ def clean_title(text: str) -> str:
     head, colon, rest = line.partition(":")
     if colon and head.strip(_QUOTES).casefold() in ("title", "标题"):
         line = rest
-    line = line.strip(_QUOTES).rstrip(".。")
+    line = _EMPHASIS.sub(r"\2", line).strip(_QUOTES).rstrip(".。")
     return line if "\n" not in line and 1 < len(line) <= TITLE_LENGTH else ""

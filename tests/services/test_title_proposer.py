@@ -15,6 +15,8 @@ from tests.services.conftest import Desk
         ('  "The KV cache."\n', "The KV cache"),
         ("Title: **The KV cache**", "The KV cache"),
         ("标题: 「KV 缓存」", "KV 缓存"),
+        ("Two and two are **four**", "Two and two are four"),
+        ("The `cache` of *2 * 3* __chats__, 2 * 3", "The cache of 2 * 3 chats, 2 * 3"),
         ("First\nSecond", ""),
         ("x" * 61, ""),
         ("", ""),
