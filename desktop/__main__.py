@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from desktop import startup
+from desktop.domain.server_address import ServerModel, read_address, server_model
 from desktop.storage.paths import app_paths
 
 DEFAULT_QUESTION = "What is the KV cache?"
@@ -22,7 +23,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--ask", metavar="QUESTION", help="open the window, ask, print the reply, leave")
     parser.add_argument(
-        "--checkpoint", metavar="PATH", help="model folder to load (default: the demo model with --ask)"
+        "--checkpoint",
+        metavar="PATH",
+        help="model folder to load, or http://HOST:PORT of a server (default: the demo model with --ask)",
     )
     parser.add_argument(
         "--screenshot", metavar="FILE", type=Path, help="with --ask: save a picture of the window (PNG)"
@@ -39,8 +42,19 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     if not 0 < options.timeout <= LONGEST_TIMEOUT:
         parser.error(f"--timeout must be above 0 and at most {LONGEST_TIMEOUT}")
     if options.checkpoint is not None:
-        options.checkpoint = os.path.abspath(os.path.expanduser(options.checkpoint))
+        try:
+            options.checkpoint = _whole_path(options.checkpoint)
+        except ValueError as problem:
+            parser.error(f"--checkpoint: {problem}")
     return options
+
+
+def _whole_path(given: str) -> str:
+    """Of a folder, or of a model on a server. Raises ValueError for what is no address."""
+    served = server_model(given)
+    if served is None:
+        return os.path.abspath(os.path.expanduser(given))
+    return ServerModel(read_address(served.address), served.name).path
 
 
 def main() -> int:

@@ -40,6 +40,7 @@ from desktop.services.uncaught import Uncaught
 from desktop.storage.conversations import ConversationStore
 from desktop.storage.instance_lock import InstanceLock
 from desktop.storage.paths import AppPaths, app_paths, demo_checkpoint
+from desktop.storage.secrets import Secrets
 from desktop.storage.settings import Settings, SettingsStore
 from desktop.storage.trash import KEPT_SECONDS
 from desktop.ui.main_window import MainWindow
@@ -48,6 +49,7 @@ from desktop.ui.theme import STYLE, apply_theme
 
 if TYPE_CHECKING:
     from desktop.domain.checkpoint import Checkpoint
+    from desktop.domain.server_address import ServerModel
     from desktop.hardware.nvml import NvmlReader
     from desktop.services.models import Models
 
@@ -102,7 +104,8 @@ class App(QObject):
         self.notices = Notices(self)
         self._writer = StoreWriter(self._open_store, self)
         checkpoint = self.settings.checkpoint or str(demo_checkpoint())
-        self.host = EngineHost(make_engine or self._make_engine, _read_checkpoint, parent=self)
+        self._secrets = Secrets()
+        self.host = EngineHost(make_engine or self._make_engine, _read_checkpoint, parent=self, connect=self._connect)
         self.host.set_default(checkpoint)
         self.host.name_cards = self._name_cards
         self.library = Library(self._store, self._writer, parent=self)
@@ -235,11 +238,12 @@ class App(QObject):
             from desktop.services.post_mortem import PostMortem
             from desktop.ui.job_notifier import JobNotifier
 
-            models = self._models = make_models(self._paths, self.host, self._open_store, self)
+            models = self._models = make_models(self._paths, self.host, self._open_store, self._secrets, self)
             models.downloads.refused.connect(self.notices.raise_notice)
             models.browser.token_forgotten.connect(self.notices.raise_notice)
             models.recorder.recording_failed.connect(self.notices.raise_notice)
             models.quantizer.runner.saving_failed.connect(self.notices.raise_notice)
+            models.servers.key_not_kept.connect(self.notices.raise_notice)
             notifier = JobNotifier(models.quantizer.runner, self.notices, self.window, parent=self)
             notifier.jobs_wanted.connect(self._on_jobs_wanted)
             models.quantizer.runner.process_changed.connect(self._monitor.set_job)
@@ -267,13 +271,16 @@ class App(QObject):
 
             return LMDeployEngine()
 
-        def log(line: str) -> None:
-            engine_logger.info(line)
-            on_log(line)
-
         from desktop.engine.process_engine import ProcessEngine
 
-        return ProcessEngine(on_log=log)
+        return ProcessEngine(on_log=_logged(on_log))
+
+    def _connect(self, model: ServerModel, on_log: Callable[[str], None]) -> Engine:
+        """Called in a thread: the keyring may have to be unlocked."""
+        from desktop.engine.process_engine import ProcessEngine
+
+        key = self._secrets.get(model.address) or ""
+        return ProcessEngine("openai", {"TURBODESK_SERVER_KEY": key}, _logged(on_log))
 
     def _apply_settings(self) -> None:
         self.host.set_config(self.settings.engine)
@@ -392,6 +399,14 @@ class App(QObject):
         self.window.hide()  # ending the engine may take seconds in which nothing can be done here
         if self._over is not None:
             self._over.set()
+
+
+def _logged(on_log: Callable[[str], None]) -> Callable[[str], None]:
+    def log(line: str) -> None:
+        engine_logger.info(line)
+        on_log(line)
+
+    return log
 
 
 def _read_checkpoint(path: str) -> Checkpoint:

@@ -12,17 +12,14 @@ from desktop.engine.lmdeploy_model import load_model
 
 
 class LMDeployServer:
-    """What `lmdeploy serve api_server FOLDER` is, at `address`. Use as a context manager.
+    """What `lmdeploy serve api_server FOLDER --model-name NAME` is, at `address`. Use as a context manager.
 
-    reasoning, tools: the names of parsers, as --reasoning-parser and --tool-call-parser. key: as --api-keys. engine:
-    LMDeploy's, while it runs.
+    key: as --api-keys. engine: LMDeploy's, while it runs.
     """
 
-    def __init__(
-        self, folder: str, name: str, *, reasoning: str | None = None, tools: str | None = None, key: str = ""
-    ) -> None:
+    def __init__(self, folder: str, name: str, key: str = "") -> None:
         self._folder, self._name, self._key = folder, name, key
-        self._reasoning, self._tools = reasoning, tools
+        self._context: Any = None
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
         self.engine: Any = None
@@ -37,6 +34,14 @@ class LMDeployServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def set_parsers(self, reasoning: str | None, tools: str | None) -> None:
+        """As if it had been started with --reasoning-parser and --tool-call-parser."""
+        from lmdeploy.serve.openai import api_server
+
+        api_server.set_parsers(self._context, reasoning, tools)
+        if tools is None:  # it leaves those of before, as a server never changes them
+            self._context.response_parser_cls.tool_parser_cls = None
 
     def stop(self) -> None:
         """End it as a crash would: what streams is cut."""
@@ -59,9 +64,9 @@ class LMDeployServer:
         engine.chat_template = engine.prompt_processor.chat_template = own
         engine.model_name = self._name
         engine.start_loop(asyncio.get_running_loop(), use_async_api=True)
-        context = api_server.ServerContext()
+        context = self._context = api_server.ServerContext()
         context.async_engine = engine
-        api_server.set_parsers(context, self._reasoning, self._tools)
+        self.set_parsers(None, None)
         app = FastAPI()
         app.include_router(api_server.create_openai_router(context))
         app.add_exception_handler(RequestValidationError, api_server.validation_exception_handler)

@@ -28,6 +28,7 @@ from desktop.storage.hub_holding import Holding
 from desktop.storage.paths import AppPaths, app_paths, demo_checkpoint
 from desktop.ui.unsaved_question import UnsavedQuestion
 from tests.hub_server import HubServer
+from tests.small_server import SmallServer, models, stream
 
 ROOT = Path(__file__).parents[1]
 Play = Callable[[App], Awaitable[None]]
@@ -299,6 +300,38 @@ def test_an_error_in_the_middle_still_ends_in_good_order(
     assert "surprise" in capsys.readouterr().err
     assert paths.settings.exists()
     assert run_app(qapp, paths, close_at_once) == 0
+
+
+def test_a_server_is_asked_and_comes_back_at_the_next_start(
+    qapp: QApplication, paths: AppPaths, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")  # not that of whoever runs the tests
+    answer = stream({"content": "So it is."})
+    with SmallServer(lambda asked: models("a", "b") if asked.path == "/v1/models" else answer) as server:
+
+        async def watch(app: App) -> None:
+            await until(app.window.isVisible)
+
+        assert run_app(qapp, paths, watch, "--ask", "What?", "--checkpoint", server.address) == 0
+        assert capsys.readouterr().out.strip() == "So it is."
+        assert server.asked[-1].body["model"] == "a", "the first one, where none is named"
+
+        async def connect(app: App) -> None:
+            await until(lambda: app.host.is_ready)
+            app.window.close()
+
+        assert run_app(qapp, paths, connect, "--checkpoint", f"{server.address}#b") == 0
+
+        async def chat(app: App) -> None:
+            app.window.type_message("hello")
+            app.window.press_send()
+            await until(lambda: len(server.asked) > before)
+            await until(lambda: app.chats.generating_count == 0)
+            app.window.close()
+
+        before = len(server.asked) + 1  # it is asked for its models first
+        assert run_app(qapp, paths, chat) == 0
+        assert server.asked[-1].body["model"] == "b"
 
 
 def test_asking_does_not_change_the_model_of_the_next_window(

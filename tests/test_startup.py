@@ -61,7 +61,14 @@ def test_why_there_is_no_screen(environment: dict[str, str], word: str, monkeypa
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--screenshot", "a.png"], ["--ask", " "], ["--ask", "x", "--timeout", "0"], ["--timeout", "inf"], ["--unheard"]],
+    [
+        ["--screenshot", "a.png"],
+        ["--ask", " "],
+        ["--ask", "x", "--timeout", "0"],
+        ["--timeout", "inf"],
+        ["--unheard"],
+        ["--checkpoint", "http://a b"],
+    ],
 )
 def test_options_that_make_no_sense_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
@@ -106,6 +113,17 @@ command_line.main()
 def test_a_relative_checkpoint_is_made_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert parse_arguments(["--checkpoint", "models/one"]).checkpoint == str(tmp_path / "models/one")
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("http://localhost:23333", "http://localhost:23333/v1#"),
+        ("https://host/v1/#org/model", "https://host/v1#org/model"),
+    ],
+)
+def test_a_model_on_a_server_is_a_checkpoint_too(given: str, path: str) -> None:
+    assert parse_arguments(["--checkpoint", given]).checkpoint == path
 
 
 def test_a_reader_that_goes_away_is_no_crash(tmp_path: Path) -> None:

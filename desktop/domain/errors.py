@@ -323,7 +323,7 @@ _WORDS: dict[FailureCode, tuple[str, str, Action]] = {
         _A.NONE,
     ),
     _C.TOKEN_NOT_KEPT: (
-        "The token cannot be kept: {reason}.",
+        "The {what} cannot be kept: {reason}.",
         "It is used until Turbodesk closes; to keep it, install a system keyring such as GNOME Keyring or KWallet.",
         _A.NONE,
     ),

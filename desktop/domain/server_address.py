@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import quote, unquote, urlsplit
 
 import msgspec
 
 _SCHEMES = ("http://", "https://")
-_ENDPOINTS = ("/chat/completions", "/completions", "/models", "/")
+_ENDPOINTS = ("/chat/completions", "/completions", "/models")
 
 
 class ServerModel(msgspec.Struct, frozen=True):
@@ -21,6 +20,11 @@ class ServerModel(msgspec.Struct, frozen=True):
     def path(self) -> str:
         """What stands for it where a local model has its folder: http://127.0.0.1:23333/v1#name."""
         return f"{self.address}#{quote(self.name, safe='/:@')}"
+
+    @property
+    def title(self) -> str:
+        """Its name and where it is."""
+        return f"{self.name} at {self.place}" if self.name else self.place
 
     @property
     def place(self) -> str:
@@ -57,7 +61,7 @@ def read_address(typed: str) -> str:
         raise ValueError(f"{typed.strip()} is no address")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("an address holds no name, password, question mark or #; the key has a field of its own")
-    path = parts.path
+    path = parts.path.rstrip("/")
     for ending in _ENDPOINTS:
         path = path.removesuffix(ending)
     return f"{parts.scheme}://{parts.netloc}{path or '/v1'}"
@@ -70,6 +74,8 @@ def place_of(address: str) -> str:
 
 def is_this_machine(address: str) -> bool:
     """Whether what is sent to an address stays on this machine."""
+    import ipaddress  # a start does not pay for it
+
     host = urlsplit(address).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

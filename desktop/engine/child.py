@@ -32,11 +32,17 @@ ORPHAN_GRACE_SECONDS = 2.0
 
 
 def make_engine(name: str) -> Engine:
-    """The engine called `name`: "lmdeploy", or "scripted" with its script as JSON in TURBODESK_SCRIPT."""
+    """The engine called `name`: "lmdeploy", "openai" with its key in TURBODESK_SERVER_KEY, or "scripted" with its
+    script as JSON in TURBODESK_SCRIPT.
+    """
     if name == "scripted":
         from desktop.engine.scripted_engine import Script, ScriptedEngine
 
         return ScriptedEngine(msgspec.json.decode(os.environ.get(SCRIPT_VARIABLE, "{}"), type=Script))
+    if name == "openai":
+        from desktop.engine.openai_engine import KEY_VARIABLE, OpenAIEngine
+
+        return OpenAIEngine(os.environ.pop(KEY_VARIABLE, ""))
     from desktop.engine.lmdeploy_engine import LMDeployEngine
 
     return LMDeployEngine()

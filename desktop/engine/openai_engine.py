@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from desktop.domain.context_window import PromptSize, without_oldest
 from desktop.domain.engine_config import Backend, EngineConfig
-from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
+from desktop.domain.errors import Failure, FailureCode, error, failure
 from desktop.domain.generation import (
     FinishReason,
     GenerationEvent,
@@ -36,13 +36,16 @@ if TYPE_CHECKING:
     from desktop.engine.reply_parser import ParserFactory
 
 KEY_VARIABLE = "TURBODESK_SERVER_KEY"
+CLOSE_SECONDS = 2.0
 
-# What LMDeploy and vLLM know and OpenAI's own servers refuse.
-_EXTRAS = ("top_k", "min_p", "repetition_penalty", "chat_template_kwargs")
+# What LMDeploy, vLLM and older servers know and OpenAI's own refuse.
+_EXTRAS = ("top_k", "min_p", "repetition_penalty", "chat_template_kwargs", "max_tokens")
 
 
 class OpenAIEngine:
-    """A model on a server. The path that load() takes is a ServerModel's. key: "" for a server that wants none.
+    """A model on a server. The path that load() takes is a ServerModel's; without a name it means the first one.
+
+    key: "" for a server that wants none.
 
     Nothing is loaded here, so EngineConfig has no meaning. Tokens of a prompt cannot be counted before it is sent.
     """
@@ -55,6 +58,8 @@ class OpenAIEngine:
         self._completed = 0
         self._generated = 0
         self._has_extras = True
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._stopped = asyncio.Event()
 
     async def load(
@@ -68,7 +73,7 @@ class OpenAIEngine:
         on_progress(LoadProgress(f"Asking {model.place}", None, os.getpid()))
         try:
             offered = await asyncio.to_thread(list_models, model.address, self._key)
-            served = next((one for one in offered if one.model == model), None)
+            served = next((one for one in offered if one.model == model or not model.name), None)
             if served is None:
                 has = ", ".join(one.model.name for one in offered[:5]) or "none"
                 reason = f"it has no model {model.name} (it has {has})"
@@ -79,13 +84,13 @@ class OpenAIEngine:
             raise
         if self._stopped.is_set():  # closed meanwhile
             raise error(FailureCode.LOAD_CANCELLED)
-        self._model = model
+        self._model = served.model
         return EngineInfo(
             backend=Backend.SERVER,
             device=model.place,
             reason=f"{served.program or 'Server'} at {model.place}",
-            model_name=model.name,
-            context_length=served.context_length,
+            model_name=served.model.name,
+            context_length=0,  # few servers tell it
             pid=os.getpid(),
             load_seconds=time.monotonic() - started,
             # What the model cannot do, the server says when it is asked to.
@@ -104,6 +109,7 @@ class OpenAIEngine:
             yield GenerationFailed(rid, failure(FailureCode.REQUEST_INVALID, reason="; ".join(problems)))
             return
         self._cancelled[rid] = asyncio.get_running_loop().create_future()
+        self._idle.clear()
         try:
             async for event in self._stream(self._client, self._model, request):
                 yield event
@@ -111,13 +117,15 @@ class OpenAIEngine:
             yield GenerationFailed(rid, request_failure(problem, self._model.place))
         finally:
             self._cancelled.pop(rid).cancel()
+            if not self._cancelled:
+                self._idle.set()
 
     async def _stream(
         self, client: AsyncOpenAI, model: ServerModel, request: GenerationRequest
     ) -> AsyncIterator[GenerationEvent]:
         rid, started = request.request_id, time.monotonic()
         reply = RemoteReply(request, _parsers)
-        first, usage, reason, ended = 0.0, None, FinishReason.ABORT, False
+        first, usage, said, ended = 0.0, None, "", False
         stream = await self._unless_cancelled(rid, self._begin(client, model, request))
         try:
             while stream is not None and (chunk := await self._unless_cancelled(rid, _next(stream))) is not None:
@@ -131,8 +139,10 @@ class OpenAIEngine:
                         first = time.monotonic() - started
                     for event in events:
                         yield event
-                    if choice.finish_reason:
-                        reason = _reason(choice.finish_reason)
+                    said = choice.finish_reason or said
+            if ended and said in ("", "abort"):
+                reason = "it stopped the reply" if said else "the reply ended in the middle"
+                raise error(FailureCode.SERVER_UNREACHABLE, place=model.place, reason=reason)
         except Exception:
             for event in await reply.finish(FinishReason.ABORT):  # what it still holds back
                 yield event
@@ -141,8 +151,7 @@ class OpenAIEngine:
             if stream is not None:
                 with contextlib.suppress(Exception):  # it may be broken, which somebody else says
                     await stream.close()
-        if ended and reason is FinishReason.ABORT:
-            reason = FinishReason.STOP  # a server that does not say why
+        reason = _reason(said) if ended else FinishReason.ABORT
         for event in await reply.finish(reason):
             yield event
         if reason is FinishReason.STOP and reply.calls:
@@ -226,8 +235,8 @@ class OpenAIEngine:
             await self.cancel(request_id)
         client, self._client = self._client, None
         if client is not None:
-            while self._cancelled:  # each ends at once
-                await asyncio.sleep(0.01)
+            with contextlib.suppress(TimeoutError):  # a reader may have gone away without ending its request
+                await asyncio.wait_for(self._idle.wait(), CLOSE_SECONDS)
             await client.close()
 
 
@@ -268,7 +277,7 @@ def _body(model: ServerModel, request: GenerationRequest) -> tuple[dict[str, Any
         "stream_options": {"include_usage": True},
     }
     if params.max_new_tokens is not None:
-        body["max_tokens"] = params.max_new_tokens
+        body["max_completion_tokens"] = params.max_new_tokens
     if params.seed is not None:
         body["seed"] = params.seed
     if params.stop:
@@ -282,6 +291,8 @@ def _body(model: ServerModel, request: GenerationRequest) -> tuple[dict[str, Any
         "min_p": params.min_p,
         "repetition_penalty": params.repetition_penalty,
     }
+    if params.max_new_tokens is not None:
+        extras["max_tokens"] = params.max_new_tokens
     if request.thinking is not None:
         extras["chat_template_kwargs"] = {"enable_thinking": request.thinking, "thinking": request.thinking}
     if request.messages[-1].role == "assistant":  # LMDeploy goes on by itself, vLLM is to be told
@@ -308,11 +319,7 @@ def _response_format(request: GenerationRequest) -> dict[str, Any]:
 
 
 def _reason(word: str) -> FinishReason:
-    return {
-        "length": FinishReason.LENGTH,
-        "tool_calls": FinishReason.TOOL_CALLS,
-        "abort": FinishReason.ABORT,
-    }.get(word, FinishReason.STOP)
+    return {"length": FinishReason.LENGTH, "tool_calls": FinishReason.TOOL_CALLS}.get(word, FinishReason.STOP)
 
 
 def _cached(usage: Any) -> int:

@@ -27,6 +27,7 @@ from desktop.domain.generation import (
     TextDelta,
     ToolCalled,
 )
+from desktop.domain.server_address import server_model
 from desktop.engine import wire
 from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
 from desktop.engine.chat_prompt import without_images
@@ -99,7 +100,9 @@ class ProcessEngine:
         assert self._process.stderr is not None
         log_task = asyncio.create_task(self._log.read(self._process.stderr))
         self._tasks = [log_task, asyncio.create_task(self._read_frames(log_task))]
-        self._send(wire.Load(str(Path(checkpoint).absolute()), config))
+        if server_model(checkpoint) is None:
+            checkpoint = str(Path(checkpoint).absolute())
+        self._send(wire.Load(checkpoint, config))
         try:
             return await self._loaded
         except BaseException:

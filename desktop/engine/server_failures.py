@@ -8,7 +8,7 @@ from typing import Any
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
 from desktop.domain.one_line import one_line
 
-_TOO_LONG = ("context length", "context_length", "maximum context", "too long", "context size", "session_len", "exceeds")
+_TOO_LONG = ("context length", "context_length", "maximum context", "too long", "context size", "session_len")
 _LONGEST = 300  # characters of a server's own words
 
 

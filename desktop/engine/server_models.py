@@ -20,11 +20,10 @@ _PROGRAMS = {"lmdeploy": "LMDeploy", "vllm": "vLLM", "sglang": "SGLang", "llamac
 
 
 class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model in a server's list. program: what serves it, "" where it does not say. context_length: 0 likewise."""
+    """A model in a server's list. program: what serves it, "" where it does not say."""
 
     model: ServerModel
     program: str = ""
-    context_length: int = 0
 
 
 def list_models(address: str, key: str = "") -> tuple[ServedModel, ...]:
@@ -66,12 +65,8 @@ def refusal(address: str, status: int, location: str = "") -> TurbodeskError:
 
 
 def _served(address: str, row: dict[str, Any]) -> ServedModel:
-    length = row.get("max_model_len")
-    return ServedModel(
-        model=ServerModel(address, str(row["id"])),
-        program=_PROGRAMS.get(str(row.get("owned_by", "")).lower(), ""),
-        context_length=length if isinstance(length, int) and length > 0 else 0,
-    )
+    program = _PROGRAMS.get(str(row.get("owned_by", "")).lower(), "")
+    return ServedModel(model=ServerModel(address, str(row["id"])), program=program)
 
 
 def _no_server(address: str, reason: str) -> TurbodeskError:

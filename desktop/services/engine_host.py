@@ -19,7 +19,7 @@ from desktop.domain.generation import (
     ToolCalled,
 )
 from desktop.services.engine_status import EngineState, EngineStatus
-from desktop.services.engine_worker import EngineWorker, MakeEngine, ReadCheckpoint
+from desktop.services.engine_worker import Connect, EngineWorker, MakeEngine, ReadCheckpoint
 
 STATISTICS_MILLISECONDS = 1000
 
@@ -54,13 +54,20 @@ class EngineHost(QObject):
     log_received = Signal(str)
     stopped = Signal()
 
-    def __init__(self, make_engine: MakeEngine, read_checkpoint: ReadCheckpoint, parent: QObject | None = None) -> None:
+    def __init__(
+        self,
+        make_engine: MakeEngine,
+        read_checkpoint: ReadCheckpoint,
+        parent: QObject | None = None,
+        connect: Connect | None = None,
+    ) -> None:
+        """connect: builds the engine of a model on a server."""
         super().__init__(parent)
         self._status = EngineStatus()
         self._config = EngineConfig()
         self._thread = QThread()
         self._thread.setObjectName("engine-worker")
-        self._worker = EngineWorker(make_engine, read_checkpoint)
+        self._worker = EngineWorker(make_engine, read_checkpoint, connect)
         self._worker.moveToThread(self._thread)
         self._thread.started.connect(self._worker.run)
         self._worker.finished.connect(self._thread.quit)
@@ -100,7 +107,10 @@ class EngineHost(QObject):
         self._config = config
 
     def load(self, path: str, *, trusted: bool = False) -> None:
-        """Load a checkpoint folder in place of what is loaded or loading. trusted: it may run code of its own."""
+        """Load a checkpoint folder, or connect to a ServerModel's path, in place of what is loaded or loading.
+
+        trusted: it may run code of its own.
+        """
         config = msgspec.structs.replace(self._config, trust_remote_code=trusted)
         self._worker.post_load(path, self.name_cards(config))
 

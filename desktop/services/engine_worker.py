@@ -9,7 +9,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from PySide6.QtCore import QObject, Signal, Slot
@@ -19,6 +19,7 @@ from desktop.domain.context_window import PromptSize
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
 from desktop.domain.generation import GenerationEvent, GenerationFailed, GenerationRequest
+from desktop.domain.server_address import ServerModel, server_model
 from desktop.engine.base import Engine, LoadProgress
 from desktop.engine.coalescer import TextCoalescer
 from desktop.services.engine_status import EngineState, EngineStatus
@@ -26,13 +27,16 @@ from desktop.services.engine_status import EngineState, EngineStatus
 logger = logging.getLogger(__name__)
 
 MakeEngine = Callable[[Callable[[str], None]], Engine]
+Connect = Callable[[ServerModel, Callable[[str], None]], Engine]
 ReadCheckpoint = Callable[[str], Checkpoint]
+T = TypeVar("T")
 
 
 class EngineWorker(QObject):
     """Runs engines. Methods called post_… may be called from any thread; everything else belongs to the loop's thread.
 
-    make_engine: builds an engine for one load, given where its log lines go.
+    make_engine: builds an engine for one load, given where its log lines go. connect: builds one for a model on a
+    server, in a thread; it may wait for the user, who unlocks the keyring.
 
     Signals:
         status_changed: an EngineStatus.
@@ -52,9 +56,12 @@ class EngineWorker(QObject):
     log_received = Signal(str)
     finished = Signal()
 
-    def __init__(self, make_engine: MakeEngine, read_checkpoint: ReadCheckpoint) -> None:
+    def __init__(
+        self, make_engine: MakeEngine, read_checkpoint: ReadCheckpoint, connect: Connect | None = None
+    ) -> None:
         super().__init__()
         self._make_engine = make_engine
+        self._connect = connect
         self._read_checkpoint = read_checkpoint
         self._status = EngineStatus()
         self._engine: Engine | None = None
@@ -160,10 +167,12 @@ class EngineWorker(QObject):
             return failure(FailureCode.INTERNAL, reason=problem, detail=traceback.format_exc())
         return None
 
-    async def _inspect(self, path: str, config: EngineConfig) -> Checkpoint:
-        """What can be said of a load before it begins. Raises TurbodeskError."""
+    async def _inspect(self, path: str, config: EngineConfig) -> Checkpoint | None:
+        """What can be said of a load before it begins; None of a model on a server. Raises TurbodeskError."""
+        if server_model(path) is not None:
+            return None
         config.check()
-        checkpoint = await _in_daemon_thread(self._read_checkpoint, path)
+        checkpoint = await _in_daemon_thread(lambda: self._read_checkpoint(path))
         if checkpoint.pickles and not config.trust_remote_code:
             raise error(FailureCode.PICKLE_WEIGHTS, file=checkpoint.pickles[0])
         if not checkpoint.has_tokenizer:
@@ -185,7 +194,7 @@ class EngineWorker(QObject):
         try:
             checkpoint = await self._inspect(path, config)
             self._set_status(msgspec.structs.replace(self._status, checkpoint=checkpoint))
-            engine = self._make_engine(self.log_received.emit)
+            engine = await self._engine_for(path)
             info = await engine.load(path, config, self._on_progress)
             self._engine = engine
             self._set_status(msgspec.structs.replace(self._status, state=EngineState.READY, progress=None, info=info))
@@ -219,6 +228,13 @@ class EngineWorker(QObject):
                 failure=problem,
             )
         )
+
+    async def _engine_for(self, path: str) -> Engine:
+        served = server_model(path)
+        connect = self._connect
+        if served is None or connect is None:
+            return self._make_engine(self.log_received.emit)
+        return await _in_daemon_thread(lambda: connect(served, self.log_received.emit))
 
     def _on_progress(self, progress: LoadProgress) -> None:
         if self._status.state is EngineState.LOADING:
@@ -270,12 +286,12 @@ class EngineWorker(QObject):
                 self.statistics_read.emit(await self._engine.statistics())
 
 
-async def _in_daemon_thread(work: Callable[[str], Checkpoint], path: str) -> Checkpoint:
-    """work(path) in a thread that nobody waits for at the end: a dead network mount must not hold the program."""
+async def _in_daemon_thread(work: Callable[[], T]) -> T:
+    """work() in a thread that nobody waits for at the end: a dead network mount must not hold the program."""
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[Checkpoint] = loop.create_future()
+    done: asyncio.Future[T] = loop.create_future()
 
-    def settle(result: Checkpoint | None, problem: Exception | None) -> None:
+    def settle(result: T | None, problem: Exception | None) -> None:
         if done.cancelled():
             return
         if problem is not None:
@@ -286,13 +302,13 @@ async def _in_daemon_thread(work: Callable[[str], Checkpoint], path: str) -> Che
     def run() -> None:
         result, problem = None, None
         try:
-            result = work(path)
+            result = work()
         except Exception as unknown:
             problem = unknown
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(settle, result, problem)
 
-    threading.Thread(target=run, name="read-checkpoint", daemon=True).start()
+    threading.Thread(target=run, name="engine-preparation", daemon=True).start()
     return await done
 
 

@@ -22,10 +22,12 @@ from desktop.services.memory_adviser import MemoryAdviser
 from desktop.services.model_loader import ModelLoader
 from desktop.services.quantization_desk import QuantizationDesk
 from desktop.services.run_recorder import RunRecorder
+from desktop.services.servers import Servers
 from desktop.storage.conversations import ConversationStore
 from desktop.storage.hub import open_with_token
 from desktop.storage.hub_token import TokenStore
 from desktop.storage.paths import AppPaths
+from desktop.storage.secrets import Secrets
 
 
 class Models(NamedTuple):
@@ -43,19 +45,20 @@ class Models(NamedTuple):
     quantizer: QuantizationDesk
     quantized_folder: Path
     made: MadeModels
+    servers: Servers
 
 
 def make_models(
-    paths: AppPaths, host: EngineHost, open_store: Callable[[], ConversationStore], parent: QObject
+    paths: AppPaths, host: EngineHost, open_store: Callable[[], ConversationStore], secrets: Secrets, parent: QObject
 ) -> Models:
     """Build them all; nothing is read yet. The caller closes the shelf, adviser, recorder, browser, downloads and jobs.
 
-    open_store: the conversations, for whoever wants to calibrate with them.
+    open_store: the conversations, for whoever wants to calibrate with them. secrets: tokens of hubs, keys of servers.
     """
     inspector = CheckpointInspector(paths.trusted_code, parent=parent)
     shelf = CheckpointShelf(paths, parent=parent)
     adviser = MemoryAdviser(paths, shelf.support, parent=parent)
-    tokens = TokenStore()
+    tokens = TokenStore(secrets)
     open_hub = partial(open_with_token, tokens)
     downloads = Downloads(open_hub, parent=parent)
     downloads.model_appeared.connect(shelf.scan)
@@ -73,4 +76,5 @@ def make_models(
         quantizer=QuantizationDesk(runner, adviser, open_store, parent=parent),
         quantized_folder=paths.quantized,
         made=MadeModels(shelf, parent=parent),
+        servers=Servers(secrets, parent=parent),
     )

@@ -19,6 +19,7 @@ from desktop.domain.generation import GenerationFinished
 from desktop.domain.load_run import LoadRun
 from desktop.domain.memory import CardMemory, Forecast, forecast
 from desktop.domain.memory_shape import MemoryShape
+from desktop.domain.server_address import server_model
 from desktop.engine.base import EngineStatistics
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
@@ -107,6 +108,9 @@ class RunRecorder(QObject):
 
     @Slot(object)
     def _on_status_changed(self, status: EngineStatus) -> None:
+        if server_model(status.path) is not None:
+            self._forget()
+            return
         before, self._state = self._state, status.state
         if status.state is EngineState.LOADING:
             if before is not EngineState.LOADING:
@@ -122,6 +126,13 @@ class RunRecorder(QObject):
                     self._make_run(status, self._begun.backend)
                 if self._run is not None:
                     self._change(failure=status.failure.code.value)
+
+    def _forget(self) -> None:
+        """What runs is on a server, and holds no memory here."""
+        self._measuring.stop()
+        self._run = self._begun = None
+        self._state = EngineState.UNLOADED
+        self._set_engine_memory(None)
 
     def _begin(self, status: EngineStatus) -> None:
         adviser = self._adviser

@@ -1,58 +1,31 @@
-"""The tokens for gated and private models: in the system's keyring, and those that other tools keep."""
+"""The tokens for gated and private models: the user's own, and those that other tools keep."""
 
 from __future__ import annotations
 
 import os
 
-from desktop.domain.errors import Failure, FailureCode, failure
+from desktop.domain.errors import Failure
 from desktop.domain.hub import HUGGING_FACE, MODELSCOPE, HubAddress, HubKind
-
-_SERVICE = "turbodesk"
+from desktop.storage.secrets import Secrets
 
 
 class TokenStore:
-    """One token for each hub. Asking may unlock the keyring, which waits for the user: call it from a worker thread.
+    """One token for each hub, see Secrets."""
 
-    A token is never written anywhere but to the keyring, and never part of a failure.
-    """
-
-    def __init__(self) -> None:
-        self._of_this_run: dict[str, str] = {}
+    def __init__(self, secrets: Secrets | None = None) -> None:
+        self._secrets = secrets or Secrets()
 
     def token(self, address: HubAddress) -> str | None:
-        """The user's token for this hub: given in this run, from the keyring, or as the hub's own tools keep it."""
-        if given := self._of_this_run.get(address.endpoint):
-            return given
-        return self._from_keyring(address) or _of_other_tools(address)
+        """The user's token for this hub, or as the hub's own tools keep it."""
+        return self._secrets.get(address.endpoint) or _of_other_tools(address)
 
     def keep(self, address: HubAddress, token: str) -> Failure | None:
         """Use this token from now on. What comes back says why it could not be kept for the next run, if so."""
-        self._of_this_run[address.endpoint] = token.strip()
-        try:
-            import keyring
-
-            keyring.set_password(_SERVICE, address.endpoint, token.strip())
-        except Exception as problem:  # each keyring has its own; its words could hold the token, so they are left out
-            return failure(FailureCode.TOKEN_NOT_KEPT, reason=_why(problem))
-        return None
+        return self._secrets.keep(address.endpoint, token.strip(), "token")
 
     def forget(self, address: HubAddress) -> None:
         """Remove the user's token for this hub; those of other tools stay where they are."""
-        self._of_this_run.pop(address.endpoint, None)
-        try:
-            import keyring
-
-            keyring.delete_password(_SERVICE, address.endpoint)
-        except Exception:  # there was none, or there is no keyring
-            return
-
-    def _from_keyring(self, address: HubAddress) -> str | None:
-        try:
-            import keyring
-
-            return keyring.get_password(_SERVICE, address.endpoint)
-        except Exception:  # no keyring, or the user did not unlock it
-            return None
+        self._secrets.forget(address.endpoint)
 
 
 def _of_other_tools(address: HubAddress) -> str | None:
@@ -65,9 +38,3 @@ def _of_other_tools(address: HubAddress) -> str | None:
     import huggingface_hub
 
     return huggingface_hub.get_token()
-
-
-def _why(problem: Exception) -> str:
-    if type(problem).__name__ == "NoKeyringError":
-        return "this system has no keyring"
-    return f"the system's keyring refused it ({type(problem).__name__})"

@@ -104,7 +104,9 @@ class MainWindow(QMainWindow):
         self._lay_out(gauge)
         self.actions_registry = Actions(self)
         self._make_actions()
-        self._model_menu.set_actions([self._load_demo, self._open, self._to_models], [self._reload, self._unload])
+        self._model_menu.set_actions(
+            [self._load_demo, self._open, self._server, self._to_models], [self._reload, self._unload]
+        )
         self._connect()
         self._restore_geometry()
         self._on_status_changed(host.status)
@@ -196,6 +198,7 @@ class MainWindow(QMainWindow):
         add, chat = self.actions_registry.add, self.chat_page
         self._new = add("New chat", "Ctrl+N", self.new_chat)
         self._open = add("Open model folder…", "Ctrl+O", self._model_menu.ask_for_folder)
+        self._server = add("Connect to a server…", "Ctrl+Shift+O", self._on_connect)
         self._get = add("Get models…", "Ctrl+G", self._models_pages.get_models)
         self._load_demo = add("Load the demo model", "", self._on_load_demo)
         self._reload = add("Reload the model", "Ctrl+Shift+R", self._host.reload)
@@ -245,6 +248,7 @@ class MainWindow(QMainWindow):
         self.chat_page.current_changed.connect(self._update_actions)
         self.chat_page.demo_requested.connect(self._on_load_demo)
         self.chat_page.folder_requested.connect(self._model_menu.ask_for_folder)
+        self.chat_page.server_requested.connect(self._on_connect)
         self.chat_page.action_triggered.connect(self._on_action)
         self.chat_page.setting_chosen.connect(self.preferences.change_engine)
         self.chat_page.tool_answers.always_allowed.connect(self.preferences.allow_always)
@@ -293,6 +297,8 @@ class MainWindow(QMainWindow):
     def _on_action(self, action: Action) -> None:
         if action is Action.CHOOSE_MODEL:
             self._model_menu.ask_for_folder()
+        elif action is Action.CONNECT:
+            self._on_connect()
         elif action is Action.RELOAD:
             self._host.reload()
         elif action is Action.NEW_CHAT:
@@ -312,6 +318,10 @@ class MainWindow(QMainWindow):
         threading.Thread(target=preload, name="preload", daemon=True).start()
         for number, step in enumerate((message_views.import_body, message_views.import_views), 1):
             QTimer.singleShot(number * _PREPARE_MILLISECONDS, step)
+
+    @Slot()
+    def _on_connect(self) -> None:
+        self._models_pages.connect_to_server(self._model_menu.last_server)
 
     @Slot()
     def _on_load_demo(self) -> None:

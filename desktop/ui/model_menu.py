@@ -8,18 +8,20 @@ from PySide6.QtCore import Signal, Slot
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu, QWidget
 
+from desktop.domain.server_address import server_model
+
 _RECENT = 5
 
 
 class ModelMenu(QMenu):
     """Signals:
-    load_requested: the path of a model folder.
+    load_requested: the path of a model folder or of a ServerModel.
     """
 
     load_requested = Signal(str)
 
     def __init__(self, recent: list[str], parent: QWidget) -> None:
-        """recent: folders that were loaded before, the last first."""
+        """recent: what was loaded before, the last first."""
         super().__init__(parent)
         self._recent = recent
         self._above: list[QAction] = []
@@ -32,7 +34,7 @@ class ModelMenu(QMenu):
         self.fill()
 
     def remember(self, path: str) -> None:
-        """This folder was loaded."""
+        """This was loaded."""
         self._recent = [path, *(known for known in self._recent if known != path)][:_RECENT]
 
     @Slot()
@@ -43,9 +45,17 @@ class ModelMenu(QMenu):
         if self._recent:
             self.addSection("Recent")
             for path in self._recent:
-                self.addAction(path.replace("&", "&&"), partial(self.load_requested.emit, path))
+                served = server_model(path)
+                words = path if served is None else served.title
+                self.addAction(words.replace("&", "&&"), partial(self.load_requested.emit, path))
         self.addSeparator()
         self.addActions(self._below)
+
+    @property
+    def last_server(self) -> str:
+        """The address of the server that was connected to last, "" for none."""
+        found = (served.address for path in self._recent if (served := server_model(path)) is not None)
+        return next(found, "")
 
     @Slot()
     def ask_for_folder(self) -> None:
@@ -55,8 +65,8 @@ class ModelMenu(QMenu):
         dialog = QFileDialog(self.parentWidget(), "Open a model folder")
         dialog.setFileMode(QFileDialog.FileMode.Directory)
         dialog.setOption(QFileDialog.Option.ShowDirsOnly)
-        if self._recent:
-            dialog.setDirectory(self._recent[0])
+        if folders := [path for path in self._recent if server_model(path) is None]:
+            dialog.setDirectory(folders[0])
         dialog.fileSelected.connect(self.load_requested)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()

@@ -8,12 +8,19 @@ from desktop.domain.engine_config import Backend
 from desktop.domain.errors import Action
 from desktop.domain.evaluation import Grade, Interval, Side
 from desktop.domain.generation import FinishReason
+from desktop.domain.server_address import server_model
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.ui.format import card_label
 
-BACKEND_NAMES = {Backend.TURBOMIND: "TurboMind", Backend.PYTORCH: "PyTorch engine", Backend.CPU: "CPU"}
+BACKEND_NAMES = {
+    Backend.TURBOMIND: "TurboMind",
+    Backend.PYTORCH: "PyTorch engine",
+    Backend.CPU: "CPU",
+    Backend.SERVER: "Server",
+}
 ACTION_LABELS = {
     Action.CHOOSE_MODEL: "Choose another model…",
+    Action.CONNECT: "Connect to a server…",
     Action.RELOAD: "Load the model again",
     Action.CONTINUE: "Go on",
     Action.REGENERATE: "Write another reply",
@@ -36,6 +43,8 @@ def model_name(status: EngineStatus, demo_path: str = "") -> str:
         return status.info.model_name
     if status.checkpoint is not None:
         return status.checkpoint.name
+    if (served := server_model(status.path)) is not None:
+        return served.name or served.place
     return status.path.rstrip("/").rpartition("/")[2]
 
 
@@ -64,7 +73,7 @@ def engine_explanation(status: EngineStatus, demo_path: str = "") -> str:
     lines = [model_name(status, demo_path) or "No model", engine_line(status)]
     if status.checkpoint is not None and status.checkpoint.label:
         lines.append(status.checkpoint.label)
-    if status.info is not None:
+    if status.info is not None and status.info.context_length:
         lines.append(f"{counted(status.info.context_length, 'token')} of context")
     if status.path:
         lines.append(status.path)

@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import keyring
 import pytest
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from desktop.domain.checkpoint import Checkpoint
 from desktop.domain.hub import HubAddress
+from desktop.domain.server_address import ServerModel
+from desktop.engine.base import Engine
+from desktop.engine.process_engine import ProcessEngine
 from desktop.engine.scripted_engine import Script, ScriptedEngine
 from desktop.engine.support_asker import SupportAsker
 from desktop.services.chats import Chats
@@ -34,15 +38,18 @@ from desktop.services.models import Models
 from desktop.services.notices import Notices
 from desktop.services.quantization_desk import QuantizationDesk
 from desktop.services.run_recorder import RunRecorder
+from desktop.services.servers import Servers
 from desktop.services.store_writer import StoreWriter
 from desktop.storage.conversations import ConversationStore
 from desktop.storage.hub import Hub, open_hub
 from desktop.storage.hub_token import TokenStore
 from desktop.storage.paths import app_paths
+from desktop.storage.secrets import Secrets
 from desktop.storage.settings import Settings
 from desktop.ui.main_window import MainWindow
 from desktop.ui.theme import apply_theme
 from tests.storage.hub_fixtures import IMPATIENT
+from tests.storage.test_hub_token import MemoryKeyring
 
 DEMO = "/models/demo-checkpoint"
 OTHER = "/models/Qwen3-8B-AWQ"
@@ -112,6 +119,20 @@ class Desk:
         self.until(lambda: self.chats.generating_count == 0)
 
 
+@pytest.fixture
+def key_ring() -> Iterator[MemoryKeyring]:
+    """The system's keyring meanwhile."""
+    before = keyring.get_keyring()
+    made = MemoryKeyring()
+    keyring.set_keyring(made)
+    yield made
+    keyring.set_keyring(before)
+
+
+def _connect(secrets: Secrets, model: ServerModel, on_log: Callable[[str], None]) -> Engine:
+    return ProcessEngine("openai", {"TURBODESK_SERVER_KEY": secrets.get(model.address) or ""}, on_log)
+
+
 def _open_hub(tokens: TokenStore, address: HubAddress) -> Hub:
     return open_hub(address, tokens.token(address), IMPATIENT)
 
@@ -125,7 +146,9 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "conversations.db"
     store = ConversationStore(path)
     writer = StoreWriter(lambda: ConversationStore(path))
-    host = EngineHost(lambda on_log: ScriptedEngine(made.script), read_checkpoint)
+    secrets = Secrets()
+    connect = partial(_connect, secrets)
+    host = EngineHost(lambda on_log: ScriptedEngine(made.script), read_checkpoint, connect=connect)
     host.set_default(DEMO)
     library = Library(store, writer)
     chats = Chats(library, host)
@@ -134,7 +157,7 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
     inspector = CheckpointInspector(paths.trusted_code)
     asker = SupportAsker("none", [sys.executable, "-c", "pass"])
     shelf = CheckpointShelf(paths, asker)
-    tokens = TokenStore()
+    tokens = TokenStore(secrets)
     open_it = partial(_open_hub, tokens)
     browser, downloads = HubBrowser(open_it, tokens.keep, asker), Downloads(open_it, reserve=0)
     downloads.model_appeared.connect(shelf.scan)
@@ -155,6 +178,7 @@ def desk(qtbot: QtBot, qapp: QApplication, tmp_path: Path, monkeypatch: pytest.M
         quantizer=QuantizationDesk(runner, adviser, lambda: ConversationStore(path)),
         quantized_folder=paths.quantized,
         made=MadeModels(shelf),
+        servers=Servers(secrets),
     )
     window = MainWindow(host, chats, notices, lambda: models, QWidget(), Settings(), DEMO)
 

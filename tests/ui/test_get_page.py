@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import keyring
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton
@@ -30,6 +29,8 @@ from tests.storage.hub_fixtures import IMPATIENT, MODEL, content_of
 from tests.storage.test_hub_token import MemoryKeyring
 from tests.ui.conftest import Desk
 
+pytestmark = pytest.mark.usefixtures("key_ring")
+
 FOLDER = MODEL.replace("/", "--")
 
 
@@ -39,15 +40,6 @@ def server() -> Iterator[HubServer]:
         server.add_folder(MODEL, demo_checkpoint())
         server.models[MODEL].downloads = 12_345
         yield server
-
-
-@pytest.fixture(autouse=True)
-def key_ring() -> Iterator[MemoryKeyring]:
-    before = keyring.get_keyring()
-    made = MemoryKeyring()
-    keyring.set_keyring(made)
-    yield made
-    keyring.set_keyring(before)
 
 
 @pytest.fixture

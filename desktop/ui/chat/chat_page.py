@@ -43,7 +43,7 @@ class ChatPage(QWidget):
 
     Signals:
         current_changed: another conversation is open, or none.
-        demo_requested, folder_requested: which model to load.
+        demo_requested, folder_requested, server_requested: which model to load.
         settings_panel_built: the ChatSettingsPanel, when it is first wanted.
         action_triggered: an Action that is not about one reply.
         setting_chosen: see FailureCard.
@@ -52,6 +52,7 @@ class ChatPage(QWidget):
     current_changed = Signal()
     demo_requested = Signal()
     folder_requested = Signal()
+    server_requested = Signal()
     settings_panel_built = Signal(object)
     action_triggered = Signal(object)
     setting_chosen = Signal(object)
@@ -137,6 +138,7 @@ class ChatPage(QWidget):
         self.empty.question_chosen.connect(self.send)
         self.empty.demo_requested.connect(self.demo_requested)
         self.empty.folder_requested.connect(self.folder_requested)
+        self.empty.server_requested.connect(self.server_requested)
         self.composer.send_requested.connect(self._on_send_requested)
         self.composer.stop_requested.connect(self.stop)
         self.composer.settings_requested.connect(self.toggle_settings)

@@ -24,12 +24,13 @@ EXAMPLES = (
 class EmptyState(QWidget):
     """Signals:
     question_chosen: an example was clicked.
-    demo_requested, folder_requested: which model to load.
+    demo_requested, folder_requested, server_requested: which model to load.
     """
 
     question_chosen = Signal(str)
     demo_requested = Signal()
     folder_requested = Signal()
+    server_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,6 +52,8 @@ class EmptyState(QWidget):
         self._open_folder.setIcon(icon("folder"))
         self._open_folder.setIconSize(QSize(16, 16))
         self._open_folder.clicked.connect(self.folder_requested)
+        self._connect = self._button("Connect to a server…")
+        self._connect.clicked.connect(self.server_requested)
         loading = QHBoxLayout()
         loading.setSpacing(SPACE[1])
         loading.addStretch(1)
@@ -71,6 +74,7 @@ class EmptyState(QWidget):
         column.addSpacing(SPACE[1])
         column.addWidget(self._progress, 0, middle)
         column.addLayout(loading)
+        column.addWidget(self._connect, 0, middle)
         column.addSpacing(SPACE[3])
         column.addWidget(self._examples_title)
         for question, button in zip(EXAMPLES, self._examples, strict=True):
@@ -97,7 +101,7 @@ class EmptyState(QWidget):
         self._progress.setRange(0, 0 if fraction is None else 1_000)
         self._progress.setValue(round((fraction or 0) * 1_000))
         self._progress.setVisible(status.state is EngineState.LOADING)
-        for button in (self._load_demo, self._open_folder):
+        for button in (self._load_demo, self._open_folder, self._connect):
             button.setVisible(absent or status.state is EngineState.FAILED)
         self._examples_title.setVisible(absent and is_demo)
         self._has_examples = is_demo and status.state is not EngineState.FAILED

@@ -15,6 +15,7 @@ from desktop.domain.memory import Forecast
 from desktop.domain.memory_plan import Plan, forms_of, nearest
 from desktop.domain.memory_shape import MemoryShape
 from desktop.domain.memory_words import advice, outlook, trust
+from desktop.domain.server_address import server_model
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineState, EngineStatus
 from desktop.services.memory_adviser import MemoryAdviser
@@ -90,7 +91,7 @@ class MemoryPage(QScrollArea):
 
     def showEvent(self, event: QShowEvent) -> None:
         super().showEvent(event)
-        if self._path:
+        if self._path and server_model(self._path) is None:
             self._adviser.read_shape(self._path)
         self._refresh()
         self._form.setFocus()
@@ -219,6 +220,8 @@ class MemoryPage(QScrollArea):
         run = next(iter(self._recorder.runs), None)
         if status.state is not EngineState.READY:
             say(self._measured, "Loading …" if status.state is EngineState.LOADING else "Nothing is loaded.")
+        elif server_model(status.path) is not None:
+            say(self._measured, "Nothing on this machine.")
         elif run is None or run.path != status.path or run.measured is None:
             say(self._measured, "Not measured: it is too early, or the system does not tell what the engine holds.")
         elif run.expected is None or run.error is None:
@@ -273,12 +276,15 @@ class MemoryPage(QScrollArea):
 
     @Slot(object)
     def _on_status_changed(self, status: EngineStatus) -> None:
-        self._apply.setEnabled(bool(status.path) and status.state is not EngineState.STOPPING)
+        here = bool(status.path) and server_model(status.path) is None
+        self._apply.setEnabled(here and status.state is not EngineState.STOPPING)
         self._apply.setText("Apply and reload" if status.state is EngineState.READY else "Apply and load")
         if status.path != self._path:
             self._path, self._problem = status.path, ""
             self._shape = self._adviser.shape(status.path)
-            if self.isVisible() and status.path:
+            if (served := server_model(status.path)) is not None:
+                self._problem = f"The model runs on {served.place}: its memory and settings are that server's."
+            elif self.isVisible() and status.path:
                 self._adviser.read_shape(status.path)
         if self.isVisible():
             self._refresh()

@@ -59,6 +59,14 @@ class ModelsPages(QObject):
         self._pages.show_page(GET)
         self._pages.page_shown.emit(MODELS)  # whose button in the rail stands for both
 
+    def connect_to_server(self, address: str) -> None:
+        """Ask for a server and load a model of it. address: the one to begin with, "" for the usual one."""
+        from desktop.ui.models.connect_dialog import ConnectDialog
+
+        dialog = ConnectDialog(self._models().servers, address, self._window)
+        dialog.load_requested.connect(self._host.load)
+        dialog.open()
+
     @Slot()
     def _back_to_models(self) -> None:
         self._pages.show_page(MODELS)
