@@ -18,10 +18,14 @@ _MOST_CHARACTERS_A_TOKEN = 16
 
 
 class PromptSize(msgspec.Struct, frozen=True):
-    """tokens: of the prompt as it is sent. turns_left_out: how many of the oldest turns are not in it."""
+    """tokens: of the prompt as it is sent. turns_left_out: how many of the oldest turns are not in it.
+
+    pictures: how many of the tokens are of pictures, 0 also where nobody can count them.
+    """
 
     tokens: int
     turns_left_out: int = 0
+    pictures: int = 0
 
 
 def turn_starts(roles: Sequence[Role]) -> list[int]:

@@ -96,7 +96,7 @@ class Engine(Protocol):
         ...
 
     async def count_tokens(self, request: GenerationRequest) -> PromptSize:
-        """How many tokens the request's prompt has as generate() sends it, chat template and all; images do not count.
+        """How many tokens the request's prompt has as generate() sends it, chat template, pictures and all.
 
         Raises TurbodeskError: engine_not_ready, request_invalid.
         """

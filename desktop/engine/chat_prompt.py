@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,11 +103,13 @@ def tools_to_lmdeploy(tools: tuple[ToolSpec, ...]) -> list[dict[str, Any]] | Non
     ] or None
 
 
-def without_images(request: GenerationRequest) -> GenerationRequest:
-    """The same request with no pictures in it."""
+def with_images(request: GenerationRequest, change: Callable[[ImagePart], ImagePart]) -> GenerationRequest:
+    """The same request with each picture changed."""
     if not any(message.images for message in request.messages):
         return request
-    messages = tuple(msgspec.structs.replace(message, images=()) for message in request.messages)
+    messages = tuple(
+        msgspec.structs.replace(message, images=tuple(map(change, message.images))) for message in request.messages
+    )
     return msgspec.structs.replace(request, messages=messages)
 
 

@@ -152,12 +152,12 @@ class LMDeployEngine:
         if request.leaves_out:
             # What makes a template fail comes up again below, where LMDeploy says it better.
             with contextlib.suppress(Exception):
-                request, _ = await asyncio.to_thread(model.fit, request)
+                request, _ = await model.fit(request)
         while True:
             try:
                 return await model.prepare(request, self._sessions[rid])
             except Exception as problem:
-                # Pictures take tokens that nobody counted.
+                # Of some models nobody can count what pictures take.
                 shorter = without_oldest(request, 1) if request.leaves_out else request
                 if shorter is request or request_failure(problem).code is not FailureCode.PROMPT_TOO_LONG:
                     raise
@@ -174,8 +174,7 @@ class LMDeployEngine:
         if self._model is None:
             raise error(FailureCode.ENGINE_NOT_READY)
         try:
-            # In a thread: replies must not wait for a long text.
-            return (await asyncio.to_thread(self._model.fit, request))[1]
+            return (await self._model.fit(request))[1]
         except Exception as problem:
             told = request_failure(problem)
             raise error(FailureCode.REQUEST_INVALID, reason=first_line(problem), detail=told.detail) from problem

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from desktop.domain.context_window import PromptSize, fitted
 from desktop.domain.engine_config import Backend, EngineConfig, visible_devices
 from desktop.domain.errors import FailureCode, error
@@ -22,6 +24,7 @@ from desktop.engine.chat_prompt import ContinuingTemplate, to_lmdeploy, tools_to
 from desktop.engine.guidance import begins, going_on, response_format, response_format_after_reasoning
 from desktop.engine.lmdeploy_config import backend_config, check_architecture, generation_config, show_cards
 from desktop.engine.parser_choice import ParserChoice, choose_parsers
+from desktop.engine.picture_tokens import PictureTokens
 from desktop.engine.recommended_sampling import read_recommended
 from desktop.engine.reply_parser import ParserFactory
 from desktop.engine.reply_reader import ReplyReader
@@ -50,6 +53,7 @@ class LMDeployModel:
     arguments_as_text: bool
     special_marks: bool
     no_images: str
+    pictures: PictureTokens
 
     async def prepare(self, request: GenerationRequest, session: Any) -> tuple[Any, ReplyReader]:
         """LMDeploy's PreprocessedRequest and the reader of its reply. Raises TurbodeskError or LMDeploy's errors."""
@@ -93,9 +97,13 @@ class LMDeployModel:
         self._go_on(request, reader)
         return reader
 
-    def fit(self, request: GenerationRequest) -> tuple[GenerationRequest, PromptSize]:
-        """The request as it is sent, see context_window, and its size; blocks. Raises whatever a template raises."""
-        return fitted(request, self.info.context_length, self._count_tokens)
+    async def fit(self, request: GenerationRequest) -> tuple[GenerationRequest, PromptSize]:
+        """The request as it is sent, see context_window, and its size. Raises whatever a template raises."""
+        if not self.no_images:
+            await self.pictures.count(image for message in request.messages for image in message.images)
+        # In a thread: replies must not wait for a long text.
+        sent, size = await asyncio.to_thread(fitted, request, self.info.context_length, self._count_tokens)
+        return sent, msgspec.structs.replace(size, pictures=self._picture_tokens(sent))
 
     def _count_tokens(self, request: GenerationRequest) -> int:
         messages = to_lmdeploy(request, images=False, arguments_as_text=self.arguments_as_text)
@@ -104,7 +112,10 @@ class LMDeployModel:
         )
         if prompt is None:
             raise ValueError("the model has no chat template")
-        return len(self.engine.tokenizer.encode(prompt, add_bos=True))
+        return len(self.engine.tokenizer.encode(prompt, add_bos=True)) + self._picture_tokens(request)
+
+    def _picture_tokens(self, request: GenerationRequest) -> int:
+        return sum(self.pictures.tokens(image) for message in request.messages for image in message.images)
 
     def _generation_config(self, request: GenerationRequest) -> tuple[Any, Any]:
         config, schema = generation_config(request.params), None
@@ -205,6 +216,7 @@ def load_model(checkpoint: str, config: EngineConfig, report: Callable[..., None
         arguments_as_text="is string" in json.dumps(template),
         special_marks=any(token in mark for mark in parsers.marks for token in special),
         no_images=no_images,
+        pictures=PictureTokens(engine),
     )
 
 

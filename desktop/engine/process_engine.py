@@ -19,10 +19,12 @@ from desktop.domain.context_window import PromptSize
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
 from desktop.domain.generation import (
+    ChatMessage,
     GenerationEvent,
     GenerationFailed,
     GenerationFinished,
     GenerationRequest,
+    ImagePart,
     ReasoningDelta,
     TextDelta,
     ToolCalled,
@@ -30,7 +32,7 @@ from desktop.domain.generation import (
 from desktop.domain.server_address import server_model
 from desktop.engine import wire
 from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
-from desktop.engine.chat_prompt import without_images
+from desktop.engine.chat_prompt import with_images
 from desktop.engine.child_log import ChildLog
 from desktop.engine.crash_report import describe_crash
 from desktop.engine.framing import TruncatedFrameError
@@ -66,6 +68,7 @@ class ProcessEngine:
         self._statistics: deque[asyncio.Future[EngineStatistics]] = deque()
         self._counts: dict[int, asyncio.Future[PromptSize]] = {}
         self._questions = 0
+        self._picture_tokens: dict[bytes, int] = {}  # by the picture's digest
         self._gone = asyncio.Event()
         self._failure: Failure | None = None
         self._closing = False
@@ -146,13 +149,24 @@ class ProcessEngine:
         return await answer
 
     async def count_tokens(self, request: GenerationRequest) -> PromptSize:
+        # It is asked at every pause of typing: the bytes of a picture cross once, then the tokens that it takes.
+        for image in {image for message in request.messages for image in message.images if image.data}:
+            if image.digest not in self._picture_tokens:
+                alone = ChatMessage("user", "", images=(image,))
+                size = await self._count(GenerationRequest(request_id="picture", messages=(alone,)))
+                self._picture_tokens[image.digest] = size.pictures
+        return await self._count(with_images(request, self._counted))
+
+    def _counted(self, image: ImagePart) -> ImagePart:
+        return ImagePart(b"", image.media_type, self._picture_tokens.get(image.digest, image.tokens))
+
+    async def _count(self, request: GenerationRequest) -> PromptSize:
         if not self._ready():
             raise error(FailureCode.ENGINE_NOT_READY)
         self._questions += 1
         number = self._questions
         try:
-            # Their bytes are left out of the count, so they need not cross.
-            self._send(wire.CountTokens(number, without_images(request)))
+            self._send(wire.CountTokens(number, request))
         except ValueError as problem:
             raise error(FailureCode.REQUEST_INVALID, reason=problem) from problem
         answer: asyncio.Future[PromptSize] = asyncio.get_running_loop().create_future()

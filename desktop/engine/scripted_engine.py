@@ -29,6 +29,8 @@ from desktop.domain.generation import (
 from desktop.domain.json_schema import BEGINS_ANEW
 from desktop.engine.base import ONLY_TEXT, EngineInfo, EngineStatistics, LoadProgress
 
+PICTURE_TOKENS = 64
+
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine plays. Times in seconds, counts in tokens.
@@ -117,7 +119,7 @@ class ScriptedEngine:
 
     async def generate(self, request: GenerationRequest) -> AsyncIterator[GenerationEvent]:
         rid = request.request_id
-        request, _ = fitted(request, self._script.context_length, _count_words)
+        request, _ = fitted(request, self._script.context_length, self._count)
         if refusal := self._refusal(request):
             yield GenerationFailed(rid, refusal)
             return
@@ -158,7 +160,7 @@ class ScriptedEngine:
                 for call in calls:
                     yield ToolCalled(rid, call)
             stats = GenerationStats(
-                prompt_tokens=_count_words(request),
+                prompt_tokens=self._count(request),
                 completion_tokens=sent,
                 time_to_first_token=first,
                 duration=time.monotonic() - started,
@@ -201,7 +203,7 @@ class ScriptedEngine:
         begun = last is not None and last.role == "assistant" and last.content
         if request.json_schema and begun and not self._script.continues_json:
             return failure(FailureCode.JSON_NOT_CONTINUED, reason=BEGINS_ANEW)
-        words = _count_words(request)
+        words = self._count(request)
         if words >= self._script.context_length:
             limit = self._script.context_length
             return failure(FailureCode.PROMPT_TOO_LONG, reason=f"{words} tokens of {limit}")
@@ -214,7 +216,12 @@ class ScriptedEngine:
     async def count_tokens(self, request: GenerationRequest) -> PromptSize:
         if not self._loaded or self._stopped.is_set():
             raise error(FailureCode.ENGINE_NOT_READY)
-        return fitted(request, self._script.context_length, _count_words)[1]
+        sent, size = fitted(request, self._script.context_length, self._count)
+        return msgspec.structs.replace(size, pictures=_count_pictures(sent) if self._script.reads_images else 0)
+
+    def _count(self, request: GenerationRequest) -> int:
+        pictures = _count_pictures(request) if self._script.reads_images else 0
+        return sum(len(message.content.split()) for message in request.messages) + pictures
 
     async def statistics(self) -> EngineStatistics:
         if not self._loaded or self._stopped.is_set():
@@ -234,5 +241,5 @@ class ScriptedEngine:
         self._stopped.set()
 
 
-def _count_words(request: GenerationRequest) -> int:
-    return sum(len(message.content.split()) for message in request.messages)
+def _count_pictures(request: GenerationRequest) -> int:
+    return PICTURE_TOKENS * sum(len(message.images) for message in request.messages)

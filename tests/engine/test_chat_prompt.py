@@ -13,7 +13,7 @@ from desktop.engine.chat_prompt import (
     ContinuingTemplate,
     to_lmdeploy,
     tools_to_lmdeploy,
-    without_images,
+    with_images,
 )
 from desktop.storage.paths import demo_checkpoint
 from tests.engine import chat_templates as templates
@@ -115,14 +115,17 @@ def test_arguments_that_are_no_object_fit_the_template(broken: str) -> None:
 
 
 def test_pictures_stand_before_the_text_and_can_be_left_out() -> None:
-    asked = request(ChatMessage("user", "What is this?", images=(ImagePart(b"\x89PNG", "image/png"),)))
+    shown = ImagePart(b"\x89PNG", "image/png")
+    asked = request(ChatMessage("user", "What is this?", images=(shown,)))
     (given,) = to_lmdeploy(asked, images=True, arguments_as_text=True)
     picture, text = given["content"]
     kind, _, data = picture["image_url"]["url"].partition(",")
     assert (kind, base64.b64decode(data)) == ("data:image/png;base64", b"\x89PNG")
     assert text == {"type": "text", "text": "What is this?"}
     assert to_lmdeploy(asked, images=False, arguments_as_text=True)[0]["content"] == "What is this?"
-    assert without_images(asked).messages[0] == ChatMessage("user", "What is this?")
+    other = ImagePart(b"", "image/png", 7)
+    changed = with_images(asked, lambda image: other if image == shown else image)
+    assert changed.messages == (ChatMessage("user", "What is this?", images=(other,)),)
 
 
 def test_tools_in_openais_form() -> None:

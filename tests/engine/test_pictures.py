@@ -26,6 +26,7 @@ from desktop.domain.generation import (
     SamplingParams,
     TextDelta,
 )
+from desktop.engine import wire
 from desktop.engine.base import Engine
 from desktop.engine.lmdeploy_config import CPU_READS_PICTURES
 from desktop.engine.lmdeploy_engine import LMDeployEngine
@@ -124,6 +125,20 @@ async def test_two_pictures_of_two_sizes_and_a_question_later(pair: tuple[LMDepl
     assert await ask(engine, *later) == reference.ask(*later)
 
 
+async def test_what_pictures_take_is_counted(pair: tuple[LMDeployEngine, Reference]) -> None:
+    engine, _ = pair
+    big = noise(6, 300, 200)
+    for asked in (
+        (user("What is this?", noise(1)),),
+        (user("What is this?", big),),
+        (user("Compare.", noise(1), noise(2, 24, 56)), ChatMessage("assistant", "They differ."), user("And?", big)),
+    ):
+        sent, _ = await ask(engine, *asked)
+        assert (await engine.count_tokens(request(*asked))).tokens == sent
+    plain = (await engine.count_tokens(request(user("What is this?")))).tokens
+    assert (await engine.count_tokens(request(user("What is this?", b"no picture")))).tokens == plain
+
+
 async def test_requests_with_and_without_pictures_at_once(pair: tuple[LMDeployEngine, Reference]) -> None:
     engine, reference = pair
     asked = [user("What is this?", noise(1)), user("Hi"), user("Look.", noise(4, 56, 16)), user("What is this?" * 4)]
@@ -136,15 +151,24 @@ async def test_every_architecture_that_is_claimed_is_tried() -> None:
     assert {mapping[type(make()[0])].__name__ for make in FAMILIES.values()} == CPU_READS_PICTURES
 
 
-async def test_the_picture_of_the_composer_through_the_child_process(folder: Path) -> None:
+async def test_the_picture_of_the_composer_through_the_child_process(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     attachment, data = image_from_bytes(noise(5, 2 * LONGEST_SIDE, LONGEST_SIDE), "big.png")
     assert attachment.media_type == "image/jpeg"
     message = ChatMessage("user", "What is this?", images=(ImagePart(data, attachment.media_type),))
     child = ProcessEngine()
     info = await child.load(str(folder), CONFIG, lambda progress: None)
     assert info.reads_images
-    assert await ask(child, message) == await asyncio.to_thread(Reference(folder).ask, message)
-    assert await child.count_tokens(request(message)) == await child.count_tokens(request(user("What is this?")))
+    sent, reply = await ask(child, message)
+    assert (sent, reply) == await asyncio.to_thread(Reference(folder).ask, message)
+    # It is counted at every pause of typing, and its bytes are not sent each time.
+    crossed: list[int] = []
+    send = child._send
+    monkeypatch.setattr(child, "_send", lambda told: (crossed.append(len(wire.encode(told))), send(told)))
+    for _ in range(3):
+        assert (await child.count_tokens(request(message))).tokens == sent
+    assert sum(size > len(data) for size in crossed) == 1
     await child.close()
 
 

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from desktop.domain.conversation import ChatSettings, WhenFull
 from desktop.domain.generation import SamplingParams
-from desktop.engine.scripted_engine import Script
+from desktop.engine.scripted_engine import PICTURE_TOKENS, Script
 from desktop.services.searcher import Searcher
 from desktop.storage.conversations import ConversationStore
 from desktop.ui.chat.fold import Fold
@@ -60,8 +60,12 @@ def test_a_picture_is_refused_by_a_model_that_reads_only_text(desk: Desk) -> Non
     assert "reads only text" in bar._problem.text()
     desk.bot.keyClicks(page.composer.edit, "What is it?")
     assert not page.composer.button.isEnabled()
+    (chip,) = bar._chips.values()
+    assert chip._detail.text() == "60 × 40", "a model that does not see it counts nothing"
     desk.load(Script(reply="red", reads_images=True), OTHER)
     assert bar._problem.text() == ""
+    desk.until(lambda: chip._detail.text() == f"60 × 40 · {PICTURE_TOKENS} tokens")
+    desk.until(lambda: page.composer.meter._label.text().startswith(f"{PICTURE_TOKENS + 3} /"))
     page.composer.button.click()
     desk.idle()
     assert texts(desk) == ["What is it?", "red"]

@@ -76,12 +76,12 @@ class AttachmentChip(QFrame):
                 self._picture.setPixmap(QPixmap.fromImage(scaled))
                 self._picture.show()
                 self._icon.hide()
-        self._show_detail(detail if data else "its content is lost")
+        self._size_words = detail if data else "its content is lost"
+        self._show_detail(self._size_words)
 
     def show_cost(self, words: str) -> None:
         """What it costs, after its size."""
-        if self.attachment is not None and self.attachment.kind == "text":
-            self._show_detail(f"{format_bytes(self.attachment.size)} · {words}")
+        self._show_detail(f"{self._size_words} · {words}")
 
     def _show_detail(self, words: str) -> None:
         self._detail.setText(words)

@@ -12,7 +12,8 @@ from desktop.domain.context_window import PromptSize
 from desktop.domain.conversation import Attachment
 from desktop.domain.counting import counted
 from desktop.domain.errors import Failure
-from desktop.domain.generation import ChatMessage, GenerationRequest
+from desktop.domain.generation import ChatMessage, GenerationRequest, ImagePart
+from desktop.engine.base import EngineInfo
 from desktop.services.attachment_reader import AttachmentReader
 from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
@@ -50,6 +51,7 @@ class DraftFiles(QObject):
         self._reader = AttachmentReader(self)
         self._files: dict[int, _File] = {}  # of the open conversation, by the reader's numbers
         self._kept: dict[int | None, dict[int, _File]] = {}
+        self._counted_by: EngineInfo | None = None
         self._reader.attachment_read.connect(self._on_attachment_read)
         self._reader.reading_failed.connect(self._on_reading_failed)
         host.tokens_counted.connect(self._on_tokens_counted)
@@ -116,8 +118,12 @@ class DraftFiles(QObject):
 
     @Slot()
     def check(self) -> None:
-        """Refuse pictures that the loaded model cannot see, before anything is sent."""
+        """Refuse pictures that the loaded model cannot see, before anything is sent, and let a new model count."""
         info = self._host.status.info
+        if info is not self._counted_by and self._host.is_ready:
+            self._counted_by = info
+            for number, file in self._files.items():
+                self._ask_cost(number, file)
         pictures = any(attachment.kind == "image" for attachment in self._composer.bar.attachments)
         blind = info is not None and self._host.is_ready and not info.reads_images
         words = ""
@@ -133,14 +139,22 @@ class DraftFiles(QObject):
         if file.attachment is None:
             return
         self._composer.bar.show_attachment(number, file.attachment, file.data)
-        if file.attachment.kind == "text":
-            text = file.data.decode(errors="replace")
-            if self._host.is_ready:
-                message = ChatMessage("user", text)
-                self._host.count_tokens(GenerationRequest(request_id=f"file.{number}", messages=(message,)))
-            else:
-                about = counted(len(text) // _CHARACTERS_A_TOKEN, "token")
-                self._composer.bar.show_cost(number, f"about {about}")
+        self._ask_cost(number, file)
+
+    def _ask_cost(self, number: int, file: _File) -> None:
+        """Have the model count it; guess while there is none, of a text."""
+        if file.attachment is None:
+            return
+        kind = file.attachment.kind
+        if kind == "image":
+            message = ChatMessage("user", "", images=(ImagePart(file.data, file.attachment.media_type),))
+        else:
+            message = ChatMessage("user", file.data.decode(errors="replace"))
+        if self._host.is_ready:
+            self._host.count_tokens(GenerationRequest(request_id=f"{kind}.{number}", messages=(message,)))
+        elif kind == "text":
+            about = counted(len(message.content) // _CHARACTERS_A_TOKEN, "token")
+            self._composer.bar.show_cost(number, f"about {about}")
 
     def _find(self, number: int) -> _File | None:
         """The file that this answer of the reader is for, wherever its draft is."""
@@ -186,5 +200,7 @@ class DraftFiles(QObject):
     @Slot(str, object)
     def _on_tokens_counted(self, request_id: str, size: PromptSize | None) -> None:
         kind, _, number = request_id.partition(".")
-        if kind == "file" and size is not None:
-            self._composer.bar.show_cost(int(number), counted(size.tokens, "token"))
+        if kind not in ("text", "image") or size is None:
+            return
+        if tokens := size.tokens if kind == "text" else size.pictures:
+            self._composer.bar.show_cost(int(number), counted(tokens, "token"))
