@@ -7,13 +7,13 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from desktop.domain.context_window import PromptSize, without_oldest
 from desktop.domain.engine_config import Backend, EngineConfig
-from desktop.domain.errors import Failure, FailureCode, error, failure
+from desktop.domain.errors import Failure, FailureCode, TurbodeskError, error, failure
 from desktop.domain.generation import (
     FinishReason,
     GenerationEvent,
@@ -27,7 +27,7 @@ from desktop.domain.server_address import ServerModel, is_this_machine, server_m
 from desktop.engine.base import EngineInfo, EngineStatistics, LoadProgress
 from desktop.engine.chat_prompt import to_lmdeploy, tools_to_lmdeploy
 from desktop.engine.remote_reply import RAW, RemoteReply
-from desktop.engine.server_failures import is_too_long, request_failure
+from desktop.engine.server_failures import broken_off, is_too_long, request_failure
 from desktop.engine.server_models import SECONDS, list_models
 
 if TYPE_CHECKING:
@@ -126,11 +126,13 @@ class OpenAIEngine:
         rid, started = request.request_id, time.monotonic()
         reply = RemoteReply(request, _parsers)
         first, usage, said, ended = 0.0, None, "", False
-        stream = await self._unless_cancelled(rid, self._begin(client, model, request))
+        cancelled = self._cancelled[rid]
+        stream = await _unless(cancelled, self._begin(client, model, request))
         try:
-            while stream is not None and (chunk := await self._unless_cancelled(rid, _next(stream))) is not None:
-                if chunk is _END:
-                    ended = True
+            while stream is not None and not cancelled.done():
+                chunk = await _unless(cancelled, anext(stream, _END))
+                ended = chunk is _END
+                if ended or chunk is None:
                     break
                 usage = chunk.usage or usage
                 for choice in chunk.choices[:1]:
@@ -142,7 +144,7 @@ class OpenAIEngine:
                     said = choice.finish_reason or said
             if ended and said in ("", "abort"):
                 reason = "it stopped the reply" if said else "the reply ended in the middle"
-                raise error(FailureCode.SERVER_UNREACHABLE, place=model.place, reason=reason)
+                raise TurbodeskError(broken_off(model.place, reason))
         except Exception:
             for event in await reply.finish(FinishReason.ABORT):  # what it still holds back
                 yield event
@@ -190,19 +192,6 @@ class OpenAIEngine:
                 if not (self._has_extras and refused and problem.status_code in (400, 422)):
                     raise
                 self._has_extras = False
-
-    async def _unless_cancelled(self, rid: str, work: Any) -> Any:
-        """The result of work; None when the request was cancelled first."""
-        cancelled = self._cancelled[rid]
-        task = asyncio.ensure_future(work)
-        try:
-            await asyncio.wait({task, cancelled}, return_when=asyncio.FIRST_COMPLETED)
-            return None if cancelled.done() else await task
-        finally:
-            if not task.done():
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await task
 
     async def cancel(self, request_id: str) -> None:
         cancelled = self._cancelled.get(request_id)
@@ -327,6 +316,14 @@ def _cached(usage: Any) -> int:
     return getattr(details, "cached_tokens", None) or 0
 
 
-async def _next(stream: Any) -> Any:
-    """The next chunk, or _END."""
-    return await anext(stream, _END)
+async def _unless(cancelled: asyncio.Future[None], work: Awaitable[Any]) -> Any:
+    """The result of work; None when the request was cancelled first."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task, cancelled}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task

@@ -5,7 +5,9 @@ from __future__ import annotations
 import traceback
 from typing import Any
 
-from desktop.domain.errors import Failure, FailureCode, TurbodeskError, failure
+import msgspec
+
+from desktop.domain.errors import Action, Failure, FailureCode, TurbodeskError, failure
 from desktop.domain.one_line import one_line
 
 _TOO_LONG = ("context length", "context_length", "maximum context", "too long", "context size", "session_len")
@@ -16,6 +18,12 @@ def is_too_long(problem: Exception) -> bool:
     """Whether a server refused a prompt for its length; each has its own words."""
     text = f"{getattr(problem, 'code', '')} {_words(problem)}".lower()
     return getattr(problem, "status_code", 400) in (400, 413, 422) and any(word in text for word in _TOO_LONG)
+
+
+def broken_off(place: str, reason: str, detail: str = "") -> Failure:
+    """A request that the server has left without an end: what was written stays, and may go on."""
+    problem = failure(FailureCode.SERVER_UNREACHABLE, place=place, reason=reason, detail=detail)
+    return msgspec.structs.replace(problem, action=Action.CONTINUE)
 
 
 def request_failure(problem: Exception, place: str) -> Failure:
@@ -29,7 +37,7 @@ def request_failure(problem: Exception, place: str) -> Failure:
     words = _words(problem)
     if isinstance(problem, openai.APIConnectionError | httpx2.TransportError):
         reason = one_line(str(problem.__cause__ or problem), _LONGEST) or "the connection broke"
-        return failure(FailureCode.SERVER_UNREACHABLE, place=place, reason=reason, detail=detail)
+        return broken_off(place, reason, detail)
     status = getattr(problem, "status_code", 0)
     if status in (401, 403):
         return failure(FailureCode.SERVER_REFUSED_KEY, place=place, detail=detail)
