@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from desktop.ui.chat.reply_view import ReplyView
 from desktop.ui.chat.user_bubble import UserBubble
 from tests.ui.conftest import Desk
@@ -29,3 +31,9 @@ def place_of(view: UserBubble | ReplyView) -> str:
     """Which version the arrows beneath a message say that it is; "" without arrows."""
     arrows = view._footer.arrows
     return "" if arrows is None or arrows.isHidden() else arrows.place.text()
+
+
+def reply_buttons(view: ReplyView) -> Any:
+    """The buttons beneath a finished reply."""
+    assert view._buttons is not None
+    return view._buttons

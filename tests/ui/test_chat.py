@@ -17,6 +17,7 @@ from desktop.ui.chat.message_view import MessageView
 from desktop.ui.chat.reply_view import ReplyView
 from desktop.ui.failure_card import FailureCard
 from tests.ui.conftest import DEMO, OTHER, Desk
+from tests.ui.reading import reply_buttons
 
 MARKDOWN = "Some **bold** words.\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nx = 1\n```\n"
 
@@ -102,9 +103,9 @@ def test_escape_stops_and_the_reply_can_go_on(desk: Desk) -> None:
     desk.idle()
     assert last_reply(desk).message.state is MessageState.STOPPED
     assert status(desk).startswith("stopped · ")
-    assert last_reply(desk)._go_on.isVisible()
+    assert reply_buttons(last_reply(desk)).go_on.isVisible()
     desk.load(Script(reply=" and the end"))
-    last_reply(desk)._go_on.click()
+    reply_buttons(last_reply(desk)).go_on.click()
     desk.idle()
     assert last_reply(desk).message.content.endswith("and the end")
 

@@ -18,7 +18,7 @@ from desktop.ui.models.connect_dialog import ConnectDialog
 from tests.small_server import Asked, Reply, SmallServer, in_json, models, stream
 from tests.storage.test_hub_token import MemoryKeyring
 from tests.ui.conftest import DEMO, Desk
-from tests.ui.reading import reply, texts
+from tests.ui.reading import reply, reply_buttons, texts
 
 KEY = "a secret"
 
@@ -206,7 +206,7 @@ def test_a_reply_that_the_server_breaks_off_is_kept(desk: Desk, dialog: ConnectD
     assert failure.code is FailureCode.SERVER_UNREACHABLE
     assert failure.action is Action.CONTINUE, "it need not be connected to again"
     served.reply = stream({"content": " reply."})
-    reply(desk)._go_on.click()
+    reply_buttons(reply(desk)).go_on.click()
     desk.until(lambda: texts(desk)[1] == "Half a reply.")
 
 

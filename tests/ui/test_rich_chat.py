@@ -19,7 +19,7 @@ from desktop.ui.chat.tool_card import ToolCallCard, ToolResultCard
 from desktop.ui.chat.tool_dialog import ToolDialog
 from desktop.ui.chat.tool_result_view import ToolResultView
 from tests.ui.conftest import Desk
-from tests.ui.reading import bubble, place_of, reply, texts, views
+from tests.ui.reading import bubble, place_of, reply, reply_buttons, texts, views
 
 # branches
 
@@ -74,7 +74,7 @@ def test_another_reply_and_a_fork(desk: Desk) -> None:
     desk.until(lambda: place_of(reply(desk)) == "2/2")
     desk.idle()
     first = desk.window.chat_page.current
-    reply(desk)._fork.click()
+    reply_buttons(reply(desk)).fork.click()
     assert desk.window.chat_page.current != first
     assert texts(desk) == ["one", "yes"]
     assert place_of(reply(desk)) == ""
@@ -277,14 +277,14 @@ def test_json_that_cannot_go_on_is_offered_anew(desk: Desk) -> None:
     desk.load(Script(reply='{"a": 1, "b": 2}', continues_json=False))
     desk.ask("go")
     desk.idle()
-    desk.until(lambda: reply(desk)._go_on.isVisible())
-    reply(desk)._go_on.click()
+    desk.until(lambda: reply_buttons(reply(desk)).go_on.isVisible())
+    reply_buttons(reply(desk)).go_on.click()
     card = reply(desk)._failure_card
     assert card is not None
     assert "only begin a new value" in card.failure.message
     assert card.action_button is not None
     assert card.action_button.text() == "Write another reply"
-    assert reply(desk)._go_on.isVisible()  # another model may be able to
+    assert reply_buttons(reply(desk)).go_on.isVisible()  # another model may be able to
     assert texts(desk)[-1] == '{"a": 1, '
     card.action_button.click()
     desk.idle()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import NamedTuple
 
 from PySide6.QtCore import Slot
 from PySide6.QtGui import QAccessible, QAccessibleAnnouncementEvent, QGuiApplication
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from desktop.domain.conversation import Message, MessageState
 from desktop.domain.errors import Action, Failure, FailureCode
@@ -35,6 +36,14 @@ _CUT_REASONS = (FinishReason.LENGTH, FinishReason.CUT_JSON)
 _ABOUT_THE_REPLY = (Action.RELOAD, Action.CONTINUE)
 
 
+class _Buttons(NamedTuple):
+    copy: QToolButton
+    again: QToolButton
+    edit: QToolButton
+    fork: QToolButton
+    go_on: QToolButton
+
+
 class ReplyView(MessageView):
     """One reply of the model, on the left and without a bubble."""
 
@@ -55,16 +64,7 @@ class ReplyView(MessageView):
         self.setAccessibleName("Reply")
         self._footer = MessageFooter(parent=self)
         self._footer.sibling_requested.connect(self._on_sibling_requested)
-        self._copy = self._footer.add("copy", "Copy this reply")
-        self._copy.clicked.connect(self._on_copy_clicked)
-        self._again = self._footer.add("again", "Write another reply")
-        self._again.clicked.connect(self._on_again_clicked)
-        self._edit = self._footer.add("edit", "Edit this reply")
-        self._edit.clicked.connect(self.edit)
-        self._fork = self._footer.add("fork", "Begin a new conversation from here")
-        self._fork.clicked.connect(self._on_fork_clicked)
-        self._go_on = self._footer.add("continue", "Go on with this reply")
-        self._go_on.clicked.connect(self._on_go_on_clicked)
+        self._buttons: _Buttons | None = None  # there is nothing to do with a reply that is being written
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(SPACE[1])
@@ -195,16 +195,37 @@ class ReplyView(MessageView):
 
     def _show_buttons(self) -> None:
         finished = self.message.state is not MessageState.STREAMING
+        if self._buttons is None:
+            if not finished:
+                return
+            self._buttons = self._make_buttons()
+        buttons = self._buttons
         was_cut = self.message.state is MessageState.STOPPED or self.message.finish_reason in _CUT_REASONS
         # Another engine, or other settings, may be able to.
         problem = self.message.failure
         may_go_on = self._failure_card is None or (problem and problem.code is FailureCode.JSON_NOT_CONTINUED)
-        for button in (self._copy, self._edit):
+        for button in (buttons.copy, buttons.edit):
             button.setVisible(finished and bool(self.message.content))
-        self._edit.setEnabled(self._is_editable)
-        for button in (self._again, self._fork):
+        buttons.edit.setEnabled(self._is_editable)
+        for button in (buttons.again, buttons.fork):
             button.setVisible(finished)
-        self._go_on.setVisible(finished and was_cut and self._is_last and bool(may_go_on))
+        buttons.go_on.setVisible(finished and was_cut and self._is_last and bool(may_go_on))
+
+    def _make_buttons(self) -> _Buttons:
+        add = self._footer.add
+        made = _Buttons(
+            copy=add("copy", "Copy this reply"),
+            again=add("again", "Write another reply"),
+            edit=add("edit", "Edit this reply"),
+            fork=add("fork", "Begin a new conversation from here"),
+            go_on=add("continue", "Go on with this reply"),
+        )
+        made.copy.clicked.connect(self._on_copy_clicked)
+        made.again.clicked.connect(self._on_again_clicked)
+        made.edit.clicked.connect(self.edit)
+        made.fork.clicked.connect(self._on_fork_clicked)
+        made.go_on.clicked.connect(self._on_go_on_clicked)
+        return made
 
     def _hold(self, y: int) -> None:
         """Remember which block stands at this height of the body, to tell when it moves."""
