@@ -57,6 +57,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     def problems(self) -> list[str]:
         """What cannot work, in words; empty when all is well."""
         found = []
+        if self.backend is Backend.SERVER:
+            found.append("a folder is loaded by an engine on this machine, not by a server")
         if not 0 < self.cache_max_entry_count < 1:
             found.append("the cache ratio must be above 0 and below 1")
         if self.tp < 1 or self.tp & (self.tp - 1):

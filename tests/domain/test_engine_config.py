@@ -36,6 +36,7 @@ def test_what_can_work(fields: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
+        ({"backend": Backend.SERVER}, "not by a server"),
         ({"cache_max_entry_count": 0.0}, "cache ratio"),
         ({"cache_max_entry_count": 1.0}, "cache ratio"),
         ({"cache_max_entry_count": float("nan")}, "cache ratio"),
