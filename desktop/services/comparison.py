@@ -10,6 +10,7 @@ from PySide6.QtCore import QObject, Signal, Slot
 from desktop.domain.conversation import ChatSettings, Message, MessageState
 from desktop.domain.engine_config import EngineConfig
 from desktop.domain.generation import FinishReason
+from desktop.domain.server_address import server_model
 from desktop.services.chats import Chats
 from desktop.services.engine_host import EngineHost
 from desktop.services.engine_status import EngineStatus
@@ -68,6 +69,8 @@ class Comparison(QObject):
         """Why these cannot be compared now, in a sentence; "" when they can."""
         if self._running:
             return "The comparison before is still running."
+        if (left.config or right.config) and server_model(self._host.status.path) is not None:
+            return "The model runs on a server, which has its own precision. Compare two settings of a conversation."
         if (left.config or right.config) and self._chats.generating_count:
             return "Other replies are being written, and would be cut off when the model is loaded anew. Wait for them."
         return ""

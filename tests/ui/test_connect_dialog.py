@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLineEdit
 
+from desktop.domain.conversation import ChatSettings
+from desktop.domain.engine_config import EngineConfig
 from desktop.domain.errors import Action, FailureCode
 from desktop.domain.server_address import server_model
 from desktop.engine.scripted_engine import Script
+from desktop.services.comparison import Comparison, Side
 from desktop.services.engine_status import EngineState
 from desktop.ui.memory.memory_page import MemoryPage
 from desktop.ui.models.connect_dialog import ConnectDialog
@@ -215,3 +219,24 @@ def test_a_server_that_is_gone_when_it_is_wanted(desk: Desk, served: Served, key
     desk.until(lambda: desk.host.status.state is EngineState.FAILED)
     assert desk.host.status.failure.code is FailureCode.SERVER_UNREACHABLE
     assert desk.window._header.model_button.accessibleName() == "Model: org/model, failed"
+
+
+def test_what_only_a_model_here_can_do_is_not_pretended(
+    desk: Desk, served: Served, key_ring: MemoryKeyring, tmp_path: Path
+) -> None:
+    desk.load(Script())
+    note = tmp_path / "note.txt"
+    note.write_text("one two three four " * 10)
+    page = desk.window.chat_page
+    page.files.add([str(note)])
+    desk.until(lambda: len(page.composer.bar.attachments) == 1)
+    (chip,) = page.composer.bar._chips.values()
+    desk.until(lambda: chip._detail.text().endswith("· 40 tokens"))
+    precisions = Side(ChatSettings(), EngineConfig(quant_policy=8)), Side(ChatSettings(), EngineConfig(quant_policy=4))
+    comparison = Comparison(desk.chats, desk.host)
+    assert comparison.refusal(*precisions) == ""
+    desk.window.load(f"{served.server.address}#org/model")
+    desk.until(lambda: desk.host.is_ready and server_model(desk.host.status.path) is not None)
+    desk.until(lambda: "· about " in chip._detail.text())
+    assert "has its own precision" in comparison.refusal(*precisions)
+    assert comparison.refusal(Side(ChatSettings()), Side(ChatSettings())) == ""

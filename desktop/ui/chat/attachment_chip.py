@@ -80,8 +80,8 @@ class AttachmentChip(QFrame):
         self._show_detail(self._size_words)
 
     def show_cost(self, words: str) -> None:
-        """What it costs, after its size."""
-        self._show_detail(f"{self._size_words} · {words}")
+        """What it costs, after its size; "" where nobody knows."""
+        self._show_detail(f"{self._size_words} · {words}" if words else self._size_words)
 
     def _show_detail(self, words: str) -> None:
         self._detail.setText(words)

@@ -152,9 +152,16 @@ class DraftFiles(QObject):
             message = ChatMessage("user", file.data.decode(errors="replace"))
         if self._host.is_ready:
             self._host.count_tokens(GenerationRequest(request_id=f"{kind}.{number}", messages=(message,)))
-        elif kind == "text":
-            about = counted(len(message.content) // _CHARACTERS_A_TOKEN, "token")
-            self._composer.bar.show_cost(number, f"about {about}")
+        else:
+            self._guess_cost(number, file)
+
+    def _guess_cost(self, number: int, file: _File) -> None:
+        """What a text costs about; of a picture nothing is known."""
+        words = ""
+        if file.attachment is not None and file.attachment.kind == "text":
+            about = len(file.data.decode(errors="replace")) // _CHARACTERS_A_TOKEN
+            words = f"about {counted(about, 'token')}"
+        self._composer.bar.show_cost(number, words)
 
     def _find(self, number: int) -> _File | None:
         """The file that this answer of the reader is for, wherever its draft is."""
@@ -200,7 +207,10 @@ class DraftFiles(QObject):
     @Slot(str, object)
     def _on_tokens_counted(self, request_id: str, size: PromptSize | None) -> None:
         kind, _, number = request_id.partition(".")
-        if kind not in ("text", "image") or size is None:
+        if kind not in ("text", "image") or (file := self._files.get(int(number))) is None:
             return
-        if tokens := size.tokens if kind == "text" else size.pictures:
+        tokens = 0 if size is None else size.tokens if kind == "text" else size.pictures
+        if tokens:
             self._composer.bar.show_cost(int(number), counted(tokens, "token"))
+        else:  # a server does not count, and what another model counted is not true of this one
+            self._guess_cost(int(number), file)
