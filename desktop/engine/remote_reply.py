@@ -84,8 +84,8 @@ class RemoteReply:
                 self.calls += 1
                 call_id = call["id"] or f"call-{uuid.uuid4().hex}"
                 events.append(ToolCalled(self._id, ToolCall(id=call_id, name=call["name"], arguments=call["text"])))
-            elif call["text"]:  # half a call must not be run
-                events.append(TextDelta(self._id, call["text"], 1))
+            elif half := call["name"] + call["text"]:  # it must not be run
+                events.append(TextDelta(self._id, half, 1))
         self._open_calls.clear()
         return events
 
