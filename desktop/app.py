@@ -277,10 +277,11 @@ class App(QObject):
 
     def _connect(self, model: ServerModel, on_log: Callable[[str], None]) -> Engine:
         """Called in a thread: the keyring may have to be unlocked."""
+        from desktop.engine.openai_engine import KEY_VARIABLE
         from desktop.engine.process_engine import ProcessEngine
 
         key = self._secrets.get(model.address) or ""
-        return ProcessEngine("openai", {"TURBODESK_SERVER_KEY": key}, _logged(on_log))
+        return ProcessEngine("openai", {KEY_VARIABLE: key}, _logged(on_log))
 
     def _apply_settings(self) -> None:
         self.host.set_config(self.settings.engine)

@@ -44,7 +44,8 @@ class LMDeployServer:
             self._context.response_parser_cls.tool_parser_cls = None
 
     def stop(self) -> None:
-        """End it as a crash would: what streams is cut."""
+        """End it as a crash would: what streams is cut. The parsers are those of LMDeploy's class, so they go too."""
+        self.set_parsers(None, None)
         self._server.should_exit = self._server.force_exit = True
         self._thread.join(30)
         assert not self._thread.is_alive()

@@ -41,7 +41,7 @@ def list_models(address: str, key: str = "") -> tuple[ServedModel, ...]:
             body = answer.read(_MOST_BYTES + 1)
     except urllib.error.HTTPError as problem:
         problem.close()
-        raise refusal(address, problem.code, problem.headers.get("Location", "")) from problem
+        raise _refusal(address, problem.code, problem.headers.get("Location", "")) from problem
     except (OSError, http.client.HTTPException, ValueError) as problem:
         raise error(FailureCode.SERVER_UNREACHABLE, place=place_of(address), reason=_why(problem)) from problem
     if len(body) > _MOST_BYTES:
@@ -53,7 +53,7 @@ def list_models(address: str, key: str = "") -> tuple[ServedModel, ...]:
         raise _no_server(address, "what it answers is no list of models") from problem
 
 
-def refusal(address: str, status: int, location: str = "") -> TurbodeskError:
+def _refusal(address: str, status: int, location: str = "") -> TurbodeskError:
     """What a status of HTTP other than 200 means to whoever connects."""
     if status in (401, 403):
         return error(FailureCode.SERVER_REFUSED_KEY, place=place_of(address))

@@ -17,6 +17,7 @@ from desktop.domain.checkpoint import Checkpoint
 from desktop.domain.hub import HubAddress
 from desktop.domain.server_address import ServerModel
 from desktop.engine.base import Engine
+from desktop.engine.openai_engine import KEY_VARIABLE
 from desktop.engine.process_engine import ProcessEngine
 from desktop.engine.scripted_engine import Script, ScriptedEngine
 from desktop.engine.support_asker import SupportAsker
@@ -130,7 +131,7 @@ def key_ring() -> Iterator[MemoryKeyring]:
 
 
 def _connect(secrets: Secrets, model: ServerModel, on_log: Callable[[str], None]) -> Engine:
-    return ProcessEngine("openai", {"TURBODESK_SERVER_KEY": secrets.get(model.address) or ""}, on_log)
+    return ProcessEngine("openai", {KEY_VARIABLE: secrets.get(model.address) or ""}, on_log)
 
 
 def _open_hub(tokens: TokenStore, address: HubAddress) -> Hub:
